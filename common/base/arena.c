@@ -1,8 +1,9 @@
 /*
  * arena.c - a list of chunks, newest first; the newest is the one that is filled.
  *
- * A request that does not fit opens a new chunk of twice the size of the last one (or of its own size, if larger), so
- * the number of chunks is logarithmic in what is asked and the waste is bounded by half.
+ * A request that does not fit opens a new chunk of twice the size of the last one (or of its own
+ * size, if larger), so the number of chunks is logarithmic in what is asked and the waste is
+ * bounded by half.
  */
 #include "common/base/arena.h"
 

@@ -10,7 +10,7 @@
 _Noreturn void
 weir_assert_failed(const char *expression, const char *file, int line)
 {
-    weir_log(WEIR_LOG_ERROR, "assert.failed", WEIR_STR("expression", expression), WEIR_STR("file", file),
-        WEIR_INT("line", line));
+    weir_log(WEIR_LOG_ERROR, "assert.failed", WEIR_STR("expression", expression),
+        WEIR_STR("file", file), WEIR_INT("line", line));
     abort();
 }

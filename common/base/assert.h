@@ -1,7 +1,8 @@
 /*
  * assert.h - assertions that stay on in release builds.
  *
- * For the programmer's mistakes only: bytes from disk, network, configuration or another service return an error.
+ * For the programmer's mistakes only: bytes from disk, network, configuration or another service
+ * return an error.
  */
 #ifndef WEIR_BASE_ASSERT_H
 #define WEIR_BASE_ASSERT_H

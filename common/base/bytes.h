@@ -1,9 +1,9 @@
 /*
  * bytes.h - borrowed views and owned, growing buffers of bytes.
  *
- * weir_bytes borrows; weir_buffer owns.  Allocation failure aborts (weir_alloc): no caller can do better, and the
- * supervisor restarts the service through the normal path.  Sizes that come from outside are bounded by their
- * reader before anything is allocated.
+ * weir_bytes borrows; weir_buffer owns.  Allocation failure aborts (weir_alloc): no caller can do
+ * better, and the supervisor restarts the service through the normal path.  Sizes that come from
+ * outside are bounded by their reader before anything is allocated.
  */
 #ifndef WEIR_BASE_BYTES_H
 #define WEIR_BASE_BYTES_H
@@ -52,7 +52,8 @@ weir_buffer_view(const weir_buffer *buffer)
     return weir_bytes_of(buffer->data, buffer->size);
 }
 
-/* {0} is an empty buffer.  weir_buffer_fini frees and resets to {0}; weir_buffer_clear keeps the capacity. */
+/* {0} is an empty buffer.  weir_buffer_fini frees and resets to {0}; weir_buffer_clear keeps the
+ * capacity. */
 void weir_buffer_fini(weir_buffer *buffer);
 void weir_buffer_clear(weir_buffer *buffer);
 void weir_buffer_reserve(weir_buffer *buffer, size_t extra);
@@ -68,7 +69,8 @@ uint64_t weir_load_u64(const uint8_t *at);
 void weir_store_u32(uint8_t *at, uint32_t value);
 void weir_store_u64(uint8_t *at, uint64_t value);
 
-/* malloc family that aborts instead of returning NULL; the only allocation entry outside the arena. */
+/* malloc family that aborts instead of returning NULL; the only allocation entry outside the
+ * arena. */
 void *weir_alloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *weir_alloc_zero(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
 void *weir_realloc(void *old, size_t size) __attribute__((returns_nonnull));

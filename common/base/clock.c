@@ -45,7 +45,10 @@ weir_clock_thread_cpu_us(void)
 void
 weir_clock_sleep_ms(uint32_t duration_ms)
 {
-    struct timespec left = { .tv_sec = duration_ms / 1000, .tv_nsec = (long)(duration_ms % 1000) * 1000000 };
+    struct timespec left = {
+        .tv_sec = duration_ms / 1000,
+        .tv_nsec = (long)(duration_ms % 1000) * 1000000,
+    };
 
     while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
         ;
@@ -67,7 +70,8 @@ weir_clock_format(int64_t wall_ms, char out[25])
 {
     static const int64_t year_10000_ms = 253402300800000;
     /* Out of range is a damaged record, not a reason to abort: show the nearest end. */
-    const int64_t shown_ms = wall_ms < 0 ? 0 : wall_ms < year_10000_ms ? wall_ms : year_10000_ms - 1;
+    const int64_t positive_ms = wall_ms < 0 ? 0 : wall_ms;
+    const int64_t shown_ms = positive_ms < year_10000_ms ? positive_ms : year_10000_ms - 1;
     const time_t seconds = (time_t)(shown_ms / 1000);
     struct tm parts;
 

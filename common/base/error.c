@@ -16,12 +16,14 @@ typedef struct code_row {
 } code_row;
 
 static const code_row code_rows[WEIR_CODE_COUNT] = {
-#define CODE_ROW(number_, name_, grpc_, outcome_) [number_] = { #name_, grpc_, WEIR_OUTCOME_##outcome_ },
+#define CODE_ROW(number_, name_, grpc_, outcome_) \
+    [number_] = { #name_, grpc_, WEIR_OUTCOME_##outcome_ },
     WEIR_CODE_MAP(CODE_ROW)
 #undef CODE_ROW
 };
 
-/* Copy text and cut it, where it must be cut, before a whole UTF-8 character: messages travel in protobuf strings. */
+/* Copy text and cut it, where it must be cut, before a whole UTF-8 character: messages travel in
+ * protobuf strings. */
 static void
 copy_cut(char *out, size_t out_size, const char *text)
 {
@@ -39,8 +41,8 @@ copy_cut(char *out, size_t out_size, const char *text)
 static void __attribute__((format(printf, 4, 0)))
 fill(weir_error *reterr, weir_code code, const char *field, const char *format, va_list arguments)
 {
-    /* One byte more than fits, so that copy_cut sees the cut.  Formatted aside, because an argument may be the old
-     * message of the same error ("reading x: %s"). */
+    /* One byte more than fits, so that copy_cut sees the cut.  Formatted aside, because an
+     * argument may be the old message of the same error ("reading x: %s"). */
     char message[sizeof reterr->message + 1];
     char name[sizeof reterr->field + 1];
 

@@ -1,9 +1,10 @@
 /*
  * error.h - every failure of weir, one line each.
  *
- * A failure is a value on the caller's stack: a code, a sentence, and for input errors the field.  One line of
- * WEIR_CODE_MAP decides the code's stable public name (ErrorInfo.reason), its gRPC status and what a stage does
- * with the item that met it.  Set where it happens, with the facts; logged by whoever decides, not here.
+ * A failure is a value on the caller's stack: a code, a sentence, and for input errors the
+ * field.  One line of WEIR_CODE_MAP decides the code's stable public name (ErrorInfo.reason), its
+ * gRPC status and what a stage does with the item that met it.  Set where it happens, with the
+ * facts; logged by whoever decides, not here.
  *
  * Threads: values only; no shared state.
  */
@@ -25,8 +26,8 @@ typedef enum weir_outcome {
 } weir_outcome;
 
 /*
- * Number, name, gRPC status number, outcome.  Numbers are stored in records: never change or reuse one.
- * The names are the closed enum `weir.v1.ErrorReason` (error_test.c compares the two).
+ * Number, name, gRPC status number, outcome.  Numbers are stored in records: never change or reuse
+ * one.  The names are the closed enum `weir.v1.ErrorReason` (error_test.c compares the two).
  */
 #define WEIR_CODE_MAP(X)                                  \
     X(0, OK, 0, DONE)                                     \
@@ -94,12 +95,14 @@ typedef struct weir_error {
     char message[320];       /* one sentence with the facts and what to do */
 } weir_error;
 
-/* Fill *reterr (may be NULL) and return code, so that callers can write `return weir_error_set(...)`. */
-weir_code weir_error_set(weir_error *reterr, weir_code code, const char *format, ...) WEIR_PRINTF(3, 4);
+/* Fill *reterr (may be NULL) and return code: `return weir_error_set(...)` sets and answers.
+ * An argument may be the old message of the same error. */
+weir_code weir_error_set(weir_error *reterr, weir_code code, const char *format, ...)
+    WEIR_PRINTF(3, 4);
 
 /* As weir_error_set, naming the request field at fault (BadRequest.field_violations). */
-weir_code weir_error_set_field(weir_error *reterr, weir_code code, const char *field, const char *format, ...)
-    WEIR_PRINTF(4, 5);
+weir_code weir_error_set_field(weir_error *reterr, weir_code code, const char *field,
+    const char *format, ...) WEIR_PRINTF(4, 5);
 
 /* Static strings and table look-ups; a number outside the map gives "INTERNAL", 13, RETRY. */
 const char *weir_code_name(weir_code code);

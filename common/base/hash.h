@@ -1,6 +1,7 @@
 /*
- * hash.h - the three hashes weir uses: SHA-256 (libcrypto) names content, CRC32C (the processor's instruction, or a
- * table; Debian 13 packages no library for it) guards rows and records, XXH3 (xxhash) spreads keys.  Any thread.
+ * hash.h - the three hashes weir uses: SHA-256 (libcrypto) names content, CRC32C (the processor's
+ * instruction, or a table; Debian 13 packages no library for it) guards rows and records, XXH3
+ * (xxhash) spreads keys.  Any thread.
  */
 #ifndef WEIR_BASE_HASH_H
 #define WEIR_BASE_HASH_H

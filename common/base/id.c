@@ -54,7 +54,8 @@ weir_uuid7_format(int64_t wall_ms, const uint8_t random[10], char out[37])
     size_t used = 0;
 
     weir_assert(wall_ms >= 0);
-    weir_store_u64(uuid, (uint64_t)wall_ms << 16); /* 48 bits of time; the last two bytes are overwritten */
+    /* 48 bits of time; the last two bytes are overwritten. */
+    weir_store_u64(uuid, (uint64_t)wall_ms << 16);
     memcpy(uuid + 6, random, 10);
     uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x70); /* version 7 */
     uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80); /* variant of RFC 9562 */
@@ -112,7 +113,8 @@ ascii_prefix(weir_bytes input, size_t from)
         uint64_t word;
 
         memcpy(&word, input.data + at, sizeof word);
-        /* Without a top bit in the word, a subtraction can set one only by borrowing from a zero byte. */
+        /* Without a top bit in the word, a subtraction can set one only by borrowing from a zero
+         * byte. */
         if (((word | (word - ones)) & tops) != 0)
             break;
     }

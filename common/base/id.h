@@ -14,7 +14,8 @@ bool weir_hex_decode(const char *hex, uint8_t *out, size_t out_size);
 void weir_uuid7_format(int64_t wall_ms, const uint8_t random[10], char out[37]);
 /* True for well-formed UTF-8 without NUL (RFC 3629: no surrogates, no overlong forms). */
 bool weir_utf8_valid(weir_bytes input);
-/* Length of the well-formed UTF-8 character (NUL included) that begins at `at`, 1..4; 0 when there is none. */
+/* Length of the well-formed UTF-8 character (NUL included) that begins at `at`, 1..4; 0 when
+ * there is none. */
 size_t weir_utf8_length(const uint8_t *at, size_t left);
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * limits.h - every named bound of weir that more than one module must agree on.  Relations are compile errors.
+ * limits.h - every named bound of weir that more than one module must agree on.  Relations are
+ * compile errors.
  */
 #ifndef WEIR_BASE_LIMITS_H
 #define WEIR_BASE_LIMITS_H
@@ -16,7 +17,7 @@ enum {
     WEIR_MEDIA_TYPE_BYTES_MAX = 128,
     WEIR_METADATA_ENTRIES_MAX = 64,
     WEIR_METADATA_BYTES_MAX = 16 << 10,
-    WEIR_INLINE_BODY_BYTES_MAX = 64 << 10,     /* above: the row refers to the gateway's source record */
+    WEIR_INLINE_BODY_BYTES_MAX = 64 << 10, /* above: the row refers to the source record */
     WEIR_CHUNK_BYTES_MAX = 8 << 10,
     WEIR_CHUNKS_PER_ROW_MAX = 64,
     WEIR_CHUNK_ROW_BYTES_MAX = 1 << 20,
@@ -38,7 +39,8 @@ enum {
 
 _Static_assert(WEIR_CHUNK_BYTES_MAX * WEIR_CHUNKS_PER_ROW_MAX <= WEIR_CHUNK_ROW_BYTES_MAX,
     "a full row of chunks fits its bound");
-_Static_assert(WEIR_CHUNK_ROW_BYTES_MAX + WEIR_CHUNKS_PER_ROW_MAX * WEIR_DIMENSION_MAX * 4 <= WEIR_ROW_BYTES_MAX,
+_Static_assert(WEIR_CHUNK_ROW_BYTES_MAX + WEIR_CHUNKS_PER_ROW_MAX * WEIR_DIMENSION_MAX * 4 <=
+        WEIR_ROW_BYTES_MAX,
     "a row of chunks with its vectors fits a link row");
 _Static_assert(WEIR_ROW_BYTES_MAX < WEIR_FRAME_BYTES_MAX, "any row fits a frame with its envelope");
 

@@ -1,9 +1,9 @@
 /*
  * log.c - one line, one write(2).
  *
- * A line is built in a fixed buffer on the stack; what does not fit is cut at a character, the line stays well formed
- * and says `truncated`.  Text from outside cannot forge a line or drive a terminal: control characters and bytes that
- * are not UTF-8 are escaped in both formats.
+ * A line is built in a fixed buffer on the stack; what does not fit is cut at a character, the line
+ * stays well formed and says `truncated`.  Text from outside cannot forge a line or drive a
+ * terminal: control characters and bytes that are not UTF-8 are escaped in both formats.
  */
 #include "common/base/log.h"
 
@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/assert.h"
 #include "common/base/clock.h"
 #include "common/base/id.h"
 
@@ -30,6 +31,10 @@ typedef struct line {
 } line;
 
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
+
+static const char text_head[] = "%s %-5s %s %s";
+static const char json_head[] =
+    "{\"time\":\"%s\",\"level\":\"%s\",\"service\":\"%s\",\"event\":\"%s\"";
 
 static const char *service_name = "weir";
 static bool is_text;
@@ -186,10 +191,10 @@ put_head(line *out, weir_log_level level, const char *event)
     char now[25];
 
     weir_clock_format(weir_clock_wall_ms(), now);
-    const int size = snprintf(out->bytes, LINE_BYTES_MAX / 2,
-        is_text ? "%s %-5s %s %s" : "{\"time\":\"%s\",\"level\":\"%s\",\"service\":\"%s\",\"event\":\"%s\"", now,
+    const int size = snprintf(out->bytes, LINE_BYTES_MAX / 2, is_text ? text_head : json_head, now,
         level_names[level], service_name, event);
-    out->size = size < 0 ? 0 : (size_t)size < LINE_BYTES_MAX / 2 ? (size_t)size : LINE_BYTES_MAX / 2 - 1;
+    weir_assert(size > 0 && size < LINE_BYTES_MAX / 2); /* the names are static strings */
+    out->size = (size_t)size;
 }
 
 static void

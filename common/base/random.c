@@ -47,7 +47,8 @@ uint64_t
 weir_rng_below(weir_rng *rng, uint64_t bound)
 {
     weir_assert(bound > 0);
-    /* Refuse the few lowest values that would make small results likelier (2^64 mod bound of them). */
+    /* Refuse the few lowest values that would make small results likelier (2^64 mod bound of
+     * them). */
     const uint64_t refused = -bound % bound;
     uint64_t value;
 

@@ -1,6 +1,6 @@
 /*
- * random.h - the only place that asks the kernel for randomness (lint holds this), and a seeded generator for
- * simulators and tests.
+ * random.h - the only place that asks the kernel for randomness (lint holds this), and a seeded
+ * generator for simulators and tests.
  */
 #ifndef WEIR_BASE_RANDOM_H
 #define WEIR_BASE_RANDOM_H
@@ -12,7 +12,8 @@
 void weir_random_bytes(void *out, size_t size);
 uint64_t weir_random_u64(void);
 
-/* SplitMix64 (Steele, Lea, Flood 2014): every seed gives a full-period sequence.  One owner at a time. */
+/* SplitMix64 (Steele, Lea, Flood 2014): every seed gives a full-period sequence.  One owner at a
+ * time. */
 typedef struct weir_rng {
     uint64_t state;
 } weir_rng;

@@ -1,15 +1,17 @@
 /*
- * store.h - an ordered, durable map of bytes: RocksDB in production, an in-memory map that can lose power in tests.
+ * store.h - an ordered, durable map of bytes: RocksDB in production, an in-memory map that can lose
+ * power in tests.
  *
- * One vtable; nothing outside common/store knows which one it talks to.  Every error of a write, flush or sync is
- * indeterminate: the caller must stop serving and exit (WEIR_STORE_IO), and recovery is the normal start.
+ * One vtable; nothing outside common/store knows which one it talks to.  Every error of a write,
+ * flush or sync is indeterminate: the caller must stop serving and exit (WEIR_STORE_IO), and
+ * recovery is the normal start.
  *
- * Durability: weir_store_commit(sync = true) returns after the batch is on disk.  A batch is whole or absent after a
- * crash at any instruction.  Batches become durable in commit order: an unsynced batch is never lost while a later
- * synced one survives.
+ * Durability: weir_store_commit(sync = true) returns after the batch is on disk.  A batch is whole
+ * or absent after a crash at any instruction.  Batches become durable in commit order: an unsynced
+ * batch is never lost while a later synced one survives.
  *
- * Threads: get, iterators and snapshots from any thread; commit from one thread (the committer); a batch or an
- * iterator belongs to one thread at a time.
+ * Threads: get, iterators and snapshots from any thread; commit from one thread (the committer); a
+ * batch or an iterator belongs to one thread at a time.
  */
 #ifndef WEIR_STORE_STORE_H
 #define WEIR_STORE_STORE_H
@@ -25,7 +27,7 @@ typedef struct weir_iter weir_iter;
 typedef struct weir_store_options {
     const char *path;             /* folder of the database; made if its parent exists */
     const char *service;          /* stored with the schema; another service's folder is refused */
-    uint32_t schema;              /* the newest schema this binary writes; a newer one on disk is refused */
+    uint32_t schema;              /* newest that this binary writes; a newer one is refused */
     uint32_t schema_oldest;       /* the oldest it can open */
     size_t cache_bytes;           /* block cache and write buffers together; 0: 64 MiB */
     uint64_t reserve_bytes;       /* free space below which opening is refused; 0: no check */
@@ -33,16 +35,17 @@ typedef struct weir_store_options {
 } weir_store_options;
 
 /*
- * Open or create.  The first create is made in a temporary folder, synced and renamed, so a crash in it leaves
- * nothing half made.  A lock file holds the folder while it is open.
+ * Open or create.  The first create is made in a temporary folder, synced and renamed, so a crash
+ * in it leaves nothing half made.  A lock file holds the folder while it is open.
  *
  * WEIR_STORE_LOCKED        another process holds it (the message names the pid where it is known).
- * WEIR_SCHEMA_UNSUPPORTED  written by a newer weir, too old, or by another service; the message says what to do.
+ * WEIR_SCHEMA_UNSUPPORTED  written by a newer weir, too old, or by another service; the message
+ *                          says what to do.
  * WEIR_DISK_LOW            free space is below the reserve.
  * WEIR_CORRUPT, WEIR_STORE_IO
  */
-weir_code weir_store_open(const weir_store_options *options, weir_store **ret_store, weir_error *reterr)
-    WEIR_MUST_CHECK;
+weir_code weir_store_open(const weir_store_options *options, weir_store **ret_store,
+    weir_error *reterr) WEIR_MUST_CHECK;
 
 /* The in-memory store.  It lives until closed; weir_store_mem_* below drive its faults. */
 weir_store *weir_store_mem_create(void);
@@ -52,23 +55,25 @@ void weir_store_close(weir_store **store_p);
 
 /* Copy the value of key into out (replacing its content).  *ret_found says whether there is one.
  * snapshot NULL: the newest committed state. */
-weir_code weir_store_get(weir_store *store, const weir_snapshot *snapshot, weir_bytes key, weir_buffer *out,
-    bool *ret_found, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code weir_store_get(weir_store *store, const weir_snapshot *snapshot, weir_bytes key,
+    weir_buffer *out, bool *ret_found, weir_error *reterr) WEIR_MUST_CHECK;
 
 /* A consistent view of what is committed now.  Release before close. */
 weir_snapshot *weir_store_snapshot_take(weir_store *store);
 void weir_store_snapshot_release(weir_store *store, weir_snapshot **snapshot_p);
 
-/* Iterate keys in [lower, upper) in byte order, starting before the first: call weir_iter_next or _seek first.
- * upper.size 0: no upper bound.  The bounds are copied. */
-weir_iter *weir_store_iter(weir_store *store, const weir_snapshot *snapshot, weir_bytes lower, weir_bytes upper);
-bool weir_iter_next(weir_iter *iter);                  /* to the next; false at the end or on error */
-bool weir_iter_seek(weir_iter *iter, weir_bytes key);  /* to the first key >= key */
-bool weir_iter_last(weir_iter *iter);                  /* to the last key of the range */
+/* Iterate keys in [lower, upper) in byte order, starting before the first: call weir_iter_next
+ * or _seek first. upper.size 0: no upper bound.  The bounds are copied. */
+weir_iter *weir_store_iter(weir_store *store, const weir_snapshot *snapshot, weir_bytes lower,
+    weir_bytes upper);
+bool weir_iter_next(weir_iter *iter); /* to the next; false at the end or on error */
+bool weir_iter_seek(weir_iter *iter, weir_bytes key); /* to the first key >= key */
+bool weir_iter_last(weir_iter *iter); /* to the last key of the range */
 bool weir_iter_prev(weir_iter *iter);
-weir_bytes weir_iter_key(const weir_iter *iter);       /* valid until the iterator moves */
+weir_bytes weir_iter_key(const weir_iter *iter); /* valid until the iterator moves */
 weir_bytes weir_iter_value(const weir_iter *iter);
-weir_code weir_iter_status(const weir_iter *iter, weir_error *reterr) WEIR_MUST_CHECK; /* after every loop */
+/* After every loop that ended by `false`. */
+weir_code weir_iter_status(const weir_iter *iter, weir_error *reterr) WEIR_MUST_CHECK;
 void weir_iter_destroy(weir_iter **iter_p);
 
 /* A batch that reads its own writes.  Order of operations on one key is kept: the last wins. */
@@ -78,18 +83,21 @@ void weir_batch_clear(weir_batch *batch);
 void weir_batch_put(weir_batch *batch, weir_bytes key, weir_bytes value);
 void weir_batch_delete(weir_batch *batch, weir_bytes key);
 /* The batch's own writes first, then the committed state. */
-weir_code weir_batch_get(weir_batch *batch, weir_bytes key, weir_buffer *out, bool *ret_found, weir_error *reterr)
-    WEIR_MUST_CHECK;
-/* As weir_store_iter over the committed state merged with the batch; do not write to the batch while it lives. */
+weir_code weir_batch_get(weir_batch *batch, weir_bytes key, weir_buffer *out, bool *ret_found,
+    weir_error *reterr) WEIR_MUST_CHECK;
+/* As weir_store_iter over the committed state merged with the batch; do not write to the batch
+ * while it lives. */
 weir_iter *weir_batch_iter(weir_batch *batch, weir_bytes lower, weir_bytes upper);
 size_t weir_batch_bytes(const weir_batch *batch); /* keys and values so far */
 uint32_t weir_batch_count(const weir_batch *batch);
 
 /* Write the batch and clear it.  sync: return only when it and all earlier ones are on disk. */
-weir_code weir_store_commit(weir_store *store, weir_batch *batch, bool sync, weir_error *reterr) WEIR_MUST_CHECK;
-/* Delete [lower, upper) in a plain batch of its own, unsynced: trims of outboxes and retired data. */
-weir_code weir_store_delete_range(weir_store *store, weir_bytes lower, weir_bytes upper, weir_error *reterr)
+weir_code weir_store_commit(weir_store *store, weir_batch *batch, bool sync, weir_error *reterr)
     WEIR_MUST_CHECK;
+/* Delete [lower, upper) in a plain batch of its own, unsynced: trims of outboxes and retired
+ * data. */
+weir_code weir_store_delete_range(weir_store *store, weir_bytes lower, weir_bytes upper,
+    weir_error *reterr) WEIR_MUST_CHECK;
 /* Make all earlier commits durable. */
 weir_code weir_store_sync(weir_store *store, weir_error *reterr) WEIR_MUST_CHECK;
 
@@ -103,7 +111,8 @@ void weir_store_stats_read(weir_store *store, weir_store_stats *ret_stats);
 
 /* ---- faults of the in-memory store (tests and the simulator) ---- */
 
-/* Drop what is not synced: a random prefix of the unsynced batches survives (`random` picks how many). */
+/* Drop what is not synced: a random prefix of the unsynced batches survives (`random` picks how
+ * many). */
 void weir_store_mem_power_cut(weir_store *store, uint64_t random);
 /* Forget everything, as a lost volume. */
 void weir_store_mem_wipe(weir_store *store);
