@@ -1,0 +1,36 @@
+/*
+ * unicode.h - what weir needs to know about characters: decoding, classes, normal form.
+ *
+ * The only door to utf8proc.  Any thread.
+ */
+#ifndef WEIR_TEXT_UNICODE_H
+#define WEIR_TEXT_UNICODE_H
+
+#include "common/base/bytes.h"
+
+/* Decode the character at `at` (left > 0 bytes); 1..4 bytes are consumed.  A byte that begins no
+ * well-formed character is consumed alone and gives U+FFFD. */
+uint32_t weir_utf8_decode(const uint8_t *at, size_t left, size_t *ret_size);
+/* Write one code point (a scalar value) and return its size, 1..4. */
+size_t weir_utf8_encode(uint32_t code, uint8_t out[4]);
+/* The greatest character boundary that is <= position; text is well-formed. */
+size_t weir_utf8_floor(weir_bytes text, size_t position);
+
+/* Unicode White_Space. */
+bool weir_char_is_space(uint32_t code);
+bool weir_char_is_letter_or_digit(uint32_t code);
+bool weir_char_is_mark(uint32_t code);
+
+/*
+ * Append `text` to `out` in weir's normal form, which is what byte offsets of chunks refer to:
+ *   - NFC (a run of combining marks over 256 bytes is composed in pieces);
+ *   - CR LF, CR, VT, FF, NEL, LS, PS become LF; other Unicode spaces but TAB become one space each;
+ *   - control characters, noncharacters, byte-order marks, zero-width space and word joiner, soft
+ *     hyphens, bidirectional controls and tag characters are dropped (ZWJ and ZWNJ stay: they
+ *     carry meaning);
+ *   - a byte that is not UTF-8 becomes U+FFFD.
+ * O(n).  The result of a second pass is the same text.
+ */
+void weir_text_normalize(weir_bytes text, weir_buffer *out);
+
+#endif
