@@ -1,0 +1,73 @@
+/*
+ * ops.h - what a kind of store must provide (inside common/store only).
+ *
+ * Each kind embeds these structs as its first member.  store.c checks arguments, counts what is
+ * open and calls through; an implementation sees only calls that the contract of store.h allows.
+ */
+#ifndef WEIR_STORE_OPS_H
+#define WEIR_STORE_OPS_H
+
+#include <stdatomic.h>
+
+#include "common/store/store.h"
+
+typedef struct weir_store_ops {
+    void (*close)(weir_store *store); /* frees it */
+    weir_code (*get)(weir_store *store, const weir_snapshot *snapshot, weir_bytes key,
+        weir_buffer *out, bool *ret_found, weir_error *reterr);
+    weir_snapshot *(*snapshot_take)(weir_store *store);
+    void (*snapshot_release)(weir_store *store, weir_snapshot *snapshot);
+    weir_iter *(*iter)(weir_store *store, const weir_snapshot *snapshot, weir_bytes lower,
+        weir_bytes upper);
+    weir_batch *(*batch_create)(weir_store *store);
+    weir_code (*commit)(weir_store *store, weir_batch *batch, bool sync, weir_error *reterr);
+    weir_code (*delete_range)(weir_store *store, weir_bytes lower, weir_bytes upper,
+        weir_error *reterr);
+    weir_code (*sync)(weir_store *store, weir_error *reterr);
+    void (*stats_read)(weir_store *store, weir_store_stats *ret_stats);
+} weir_store_ops;
+
+typedef struct weir_iter_ops {
+    bool (*next)(weir_iter *iter);
+    bool (*seek)(weir_iter *iter, weir_bytes key);
+    bool (*last)(weir_iter *iter);
+    bool (*prev)(weir_iter *iter);
+    weir_bytes (*key)(const weir_iter *iter);
+    weir_bytes (*value)(const weir_iter *iter);
+    weir_code (*status)(const weir_iter *iter, weir_error *reterr);
+    void (*destroy)(weir_iter *iter); /* frees it */
+} weir_iter_ops;
+
+typedef struct weir_batch_ops {
+    void (*clear)(weir_batch *batch);
+    void (*put)(weir_batch *batch, weir_bytes key, weir_bytes value);
+    void (*remove)(weir_batch *batch, weir_bytes key);
+    weir_code (*get)(weir_batch *batch, weir_bytes key, weir_buffer *out, bool *ret_found,
+        weir_error *reterr);
+    weir_iter *(*iter)(weir_batch *batch, weir_bytes lower, weir_bytes upper);
+    void (*destroy)(weir_batch *batch); /* frees it */
+} weir_batch_ops;
+
+struct weir_store {
+    const weir_store_ops *ops;
+    atomic_uint open_count; /* batches, iterators and snapshots: none may outlive the store */
+};
+
+/* store.c fills `store`, `open_iters`, `bytes` and `count` of a batch, `store` and `batch` of an
+ * iterator. */
+struct weir_batch {
+    const weir_batch_ops *ops;
+    weir_store *store;
+    uint32_t open_iters; /* on this batch: no write while one lives */
+    uint32_t count;
+    size_t bytes;
+};
+
+struct weir_iter {
+    const weir_iter_ops *ops;
+    weir_store *store;
+    weir_batch *batch; /* NULL: over committed state only */
+    bool is_valid;     /* store.c: stands on a key */
+};
+
+#endif
