@@ -19,6 +19,7 @@
 #define WEIR_STAGE_STAGE_H
 
 #include "common/domain/links.h"
+#include "common/base/random.h"
 #include "common/link/link.h"
 
 typedef struct weir_stage weir_stage;
@@ -119,6 +120,11 @@ weir_code weir_stage_stop_clean(weir_stage *stage, weir_error *reterr) WEIR_MUST
 int64_t weir_stage_now_ms(const weir_stage *stage);  /* wall clock of the round */
 uint64_t weir_stage_random(weir_stage *stage);       /* a new word each time */
 uint64_t weir_stage_era(const weir_stage *stage);    /* greatest era this service has committed (or writes now) */
+/* Commit a higher era in this round (a lower or equal one does nothing) and tell the core by era_raised. */
+weir_code weir_stage_raise_era(weir_stage *stage, uint64_t era, weir_error *reterr) WEIR_MUST_CHECK;
+/* RESET a link that this service sends on, in this round: era, towards the receiver's database that is meant. */
+weir_code weir_stage_reset_link(weir_stage *stage, weir_link_kind link,
+    const uint8_t receiver_store_id[WEIR_STORE_ID_SIZE], weir_error *reterr) WEIR_MUST_CHECK;
 weir_store *weir_stage_store(weir_stage *stage);     /* for scans of committed state */
 weir_batch *weir_stage_batch(weir_stage *stage);     /* gets and puts of the round */
 weir_arena *weir_stage_arena(weir_stage *stage);     /* lives until release is over */
@@ -139,10 +145,10 @@ uint64_t weir_stage_acked(const weir_stage *stage, weir_link_kind link);
 void weir_stage_link_status(const weir_stage *stage, weir_link_kind link, weir_link_tx_status *ret_status);
 /* The effect of the row is in this round (or was decided to be none). */
 void weir_stage_settle(weir_stage *stage, weir_link_kind link, uint64_t seq);
-/* One lifecycle event; copied.  All of a round travel in rows of at most 1,000 (not from the reconciler itself). */
+/* One lifecycle event; copied, strings and failure included.  All of a round travel in rows of at most 1,000 (not from the reconciler itself). */
 void weir_stage_event(weir_stage *stage, const Weir__Internal__V1__LifecycleEvent *event);
 
-/* Answers; copied.  They leave after the commit, in order. */
+/* Answers leave after the commit, in order.  The response must live in weir_stage_arena; the error is copied. */
 void weir_stage_reply(weir_stage *stage, uint64_t reply_to, const ProtobufCMessage *response);
 void weir_stage_fail(weir_stage *stage, uint64_t reply_to, const weir_error *error);
 /* Start a job after the commit.  The stage owns it from here. */
@@ -175,7 +181,7 @@ typedef struct weir_stage_status {
     weir_stage_counts counts;
     uint64_t rounds_total, events_total; /* since the start */
     uint64_t commit_us_total;
-    size_t link_count;
+    uint32_t link_count;
     weir_stage_link_view links[WEIR_LINK_COUNT];
 } weir_stage_status;
 

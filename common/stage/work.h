@@ -31,10 +31,12 @@ typedef struct weir_work_policy {
 } weir_work_policy;
 
 typedef struct weir_work_ops {
-    /* Make the job for the item's row.  The job carries the item's id (weir_work_item_id). */
-    weir_code (*make_job)(void *core, weir_stage *stage, weir_work_item *item, weir_job **ret_job, weir_error *reterr);
-    /* The job went well: send the outputs and events of the finished job into the present round. */
-    weir_code (*emit)(void *core, weir_stage *stage, weir_work_item *item, weir_job *job, weir_error *reterr);
+    /* Begin the work of an item: start a job, or join a batch.  The core calls weir_work_done once for each start. */
+    weir_code (*start)(void *core, weir_stage *stage, weir_work_item *item, weir_error *reterr);
+    /* The work went well and it is the item's turn: send outputs and events into the present round. */
+    weir_code (*emit)(void *core, weir_stage *stage, weir_work_item *item, void *payload, weir_error *reterr);
+    /* Free a payload handed to weir_work_done; called once, emitted or not.  NULL payloads are not passed. */
+    void (*release)(void *core, void *payload);
 } weir_work_ops;
 
 weir_work *weir_work_create(const weir_work_ops *ops, void *core, const weir_work_policy *policy,
@@ -46,17 +48,16 @@ weir_code weir_work_start(weir_work *work, weir_stage *stage, weir_error *reterr
 /* From the core's row handler. */
 weir_code weir_work_on_row(weir_work *work, weir_stage *stage, uint64_t seq, const Weir__Internal__V1__Row *row,
     weir_bytes packed, weir_error *reterr) WEIR_MUST_CHECK;
-/* From the core's job_done: `result` is the job's outcome (code WEIR_OK: emit).  The work destroys the job once its
- * effects are in a round. */
-weir_code weir_work_on_job(weir_work *work, weir_stage *stage, uint64_t item_id, weir_job *job,
+/* The work of an item that was started is over: `result` (code WEIR_OK: emit with `payload`).  The item's pointer is good
+ * until this call.  When the item was dropped meanwhile (a higher epoch, a tombstone, an era), nothing is emitted. */
+weir_code weir_work_done(weir_work *work, weir_stage *stage, weir_work_item *item, void *payload,
     const weir_error *result, weir_error *reterr) WEIR_MUST_CHECK;
-/* From the core's wake. */
+/* From the core's wake, and once per round from round_end (starts what may start). */
 weir_code weir_work_on_wake(weir_work *work, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
 /* From era_raised: drop items and deferred rows of older eras. */
 weir_code weir_work_on_era(weir_work *work, weir_stage *stage, uint64_t era, weir_error *reterr) WEIR_MUST_CHECK;
 void weir_work_counts(const weir_work *work, weir_stage_counts *ret_counts);
 
-uint64_t weir_work_item_id(const weir_work_item *item);
 const Weir__Internal__V1__Row *weir_work_item_row(const weir_work_item *item);
 /* Attempts that ended in an error so far, 0 for the first try. */
 uint32_t weir_work_item_attempts(const weir_work_item *item);

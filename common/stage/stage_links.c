@@ -1,0 +1,336 @@
+/*
+ * stage_links.c - the ends of a stage's links: frames in, rows to the core, rows and acks out.
+ *
+ * Every durable change of a link goes into the round's batch, so a crash leaves a link and the core's effects in step.
+ */
+#include "common/base/assert.h"
+#include "common/stage/stage_internal.h"
+#include "weir/internal/v1/service.pb-c.h"
+
+enum { CREDIT_ROWS_MIN = 8 };
+
+static weir_code
+resolve_row(void *ud, Weir__Internal__V1__Row *row, weir_arena *arena, weir_error *reterr)
+{
+    const stage_resolver *resolver = ud;
+    weir_stage *stage = resolver->stage;
+
+    return stage->options.ops->resolve(stage->options.core, stage, resolver->link, row, arena, reterr);
+}
+
+static weir_code
+start_sender(weir_stage *stage, weir_link_kind kind, weir_error *reterr)
+{
+    stage->resolvers[kind] = (stage_resolver){ .stage = stage, .link = kind };
+    const weir_link_tx_options options = {
+        .store = stage->options.store,
+        .identity = &stage->identity,
+        .link = weir_link_number(kind, 0, 0),
+        .resolve = stage->options.ops->resolve != NULL ? resolve_row : NULL,
+        .resolve_ud = &stage->resolvers[kind],
+    };
+
+    return weir_link_tx_start(&options, stage->era, stage->batch, &stage->tx[kind], reterr);
+}
+
+static weir_code
+start_receiver(weir_stage *stage, weir_link_kind kind, weir_error *reterr)
+{
+    const weir_link_rx_options options = {
+        .store = stage->options.store,
+        .identity = &stage->identity,
+        .link = weir_link_number(kind, 0, 0),
+        .carries_era = weir_link_spec_of(kind)->carries_era,
+    };
+    const weir_code code = weir_link_rx_start(&options, &stage->rx[kind], reterr);
+
+    if (code == WEIR_OK)
+        weir_stage_set_credit(stage, kind, stage->options.credit_rows_max);
+    return code;
+}
+
+weir_code
+stage_links_start(weir_stage *stage, weir_error *reterr)
+{
+    weir_code code = WEIR_OK;
+
+    for (int kind = 1; kind < WEIR_LINK_COUNT && code == WEIR_OK; kind++) {
+        const weir_link_spec *spec = weir_link_spec_of((weir_link_kind)kind);
+
+        if (spec->from == stage->options.service)
+            code = start_sender(stage, spec->kind, reterr);
+        else if (spec->to == stage->options.service)
+            code = start_receiver(stage, spec->kind, reterr);
+    }
+    return code;
+}
+
+void
+stage_links_destroy(weir_stage *stage)
+{
+    for (int kind = 1; kind < WEIR_LINK_COUNT; kind++) {
+        weir_link_tx_destroy(&stage->tx[kind]);
+        weir_link_rx_destroy(&stage->rx[kind]);
+    }
+}
+
+static weir_code
+deliver_row(void *ud, uint32_t link, uint64_t seq, const Weir__Internal__V1__Row *row, weir_bytes packed,
+    weir_error *reterr)
+{
+    weir_stage *stage = ud;
+    const weir_code code = weir_stage_raise_era(stage, row->era, reterr);
+
+    stage->event_count++;
+    if (code != WEIR_OK)
+        return code;
+    return stage->options.ops->row(stage->options.core, stage, weir_link_kind_of(link), seq, row, packed, reterr);
+}
+
+static weir_code
+on_sender_frame(weir_stage *stage, weir_link_kind kind, const Weir__Internal__V1__Frame *frame, weir_error *reterr)
+{
+    unsigned news = 0;
+    const weir_code code = weir_link_tx_frame(stage->tx[kind], frame, stage->now_ms, stage->batch, &news, reterr);
+
+    if (code != WEIR_OK || news == 0 || stage->options.ops->link_news == NULL)
+        return code;
+    return stage->options.ops->link_news(stage->options.core, stage, kind, news, reterr);
+}
+
+static weir_code
+on_receiver_frame(weir_stage *stage, weir_link_kind kind, const Weir__Internal__V1__Frame *frame,
+    weir_error *reterr)
+{
+    weir_link_rx_status status;
+    const weir_code code = weir_link_rx_frame(stage->rx[kind], frame, stage->era, stage->now_ms, stage->batch,
+        deliver_row, stage, reterr);
+
+    if (code != WEIR_OK)
+        return code;
+    weir_link_rx_status_read(stage->rx[kind], &status);
+    return weir_stage_raise_era(stage, status.reset_era, reterr);
+}
+
+weir_code
+weir_stage_on_frame(weir_stage *stage, uint32_t link, weir_bytes bytes, weir_error *reterr)
+{
+    const weir_link_kind kind = weir_link_kind_of(link);
+    Weir__Internal__V1__Frame *frame = NULL;
+    weir_error malformed;
+
+    weir_assert(kind > WEIR_LINK_NONE && kind < WEIR_LINK_COUNT);
+    stage->event_count++;
+    /* A damaged frame is as good as a lost one: the timers of the link send it again. */
+    if (weir_link_frame_decode(bytes, stage->arena, &frame, &malformed) != WEIR_OK)
+        return WEIR_OK;
+    if (stage->tx[kind] != NULL)
+        return on_sender_frame(stage, kind, frame, reterr);
+    if (stage->rx[kind] != NULL)
+        return on_receiver_frame(stage, kind, frame, reterr);
+    return WEIR_OK;
+}
+
+weir_code
+stage_links_prepare(weir_stage *stage, weir_error *reterr)
+{
+    weir_code code = WEIR_OK;
+
+    for (int kind = 1; kind < WEIR_LINK_COUNT && code == WEIR_OK; kind++)
+        if (stage->rx[kind] != NULL)
+            code = weir_link_rx_prepare(stage->rx[kind], stage->batch, reterr);
+    return code;
+}
+
+void
+stage_links_committed(weir_stage *stage)
+{
+    for (int kind = 1; kind < WEIR_LINK_COUNT; kind++) {
+        if (stage->tx[kind] != NULL)
+            weir_link_tx_committed(stage->tx[kind]);
+        if (stage->rx[kind] != NULL)
+            weir_link_rx_committed(stage->rx[kind]);
+    }
+}
+
+weir_code
+stage_links_pump(weir_stage *stage, int64_t *wake_ms, weir_error *reterr)
+{
+    const weir_stage_env *env = &stage->options.env;
+    weir_code code = WEIR_OK;
+
+    for (int kind = 1; kind < WEIR_LINK_COUNT && code == WEIR_OK; kind++) {
+        int64_t link_wake_ms = INT64_MAX;
+
+        if (stage->tx[kind] != NULL)
+            code = weir_link_tx_pump(stage->tx[kind], stage->now_ms, env->send, env->ud, &link_wake_ms, reterr);
+        else if (stage->rx[kind] != NULL)
+            weir_link_rx_pump(stage->rx[kind], stage->now_ms, env->send, env->ud, &link_wake_ms);
+        if (link_wake_ms < *wake_ms)
+            *wake_ms = link_wake_ms;
+    }
+    return code;
+}
+
+weir_code
+stage_links_trim(weir_stage *stage, bool force, weir_error *reterr)
+{
+    weir_code code = WEIR_OK;
+
+    for (int kind = 1; kind < WEIR_LINK_COUNT && code == WEIR_OK; kind++)
+        if (stage->tx[kind] != NULL)
+            code = weir_link_tx_trim(stage->tx[kind], force, reterr);
+    return code;
+}
+
+/* ---- the era ---- */
+
+static const uint8_t *
+store_id_of(const Weir__Internal__V1__ApplyEraRequest *apply, weir_service_id service)
+{
+    for (size_t i = 0; i < apply->n_stores; i++)
+        if (weir_service_from_name(apply->stores[i]->service) == service &&
+            apply->stores[i]->store_id.len == WEIR_STORE_ID_SIZE)
+            return apply->stores[i]->store_id.data;
+    return NULL;
+}
+
+/* A link whose receiver is still the one that was adopted, and that is open, was not touched by the loss. */
+static bool
+is_untouched(const weir_link_tx_status *status, const uint8_t *receiver_store_id)
+{
+    return status->state == WEIR_LINK_OPEN && status->has_peer &&
+        memcmp(status->peer_store_id, receiver_store_id, WEIR_STORE_ID_SIZE) == 0;
+}
+
+weir_code
+weir_stage_reset_link(weir_stage *stage, weir_link_kind link, const uint8_t receiver_store_id[WEIR_STORE_ID_SIZE],
+    weir_error *reterr)
+{
+    weir_assert(stage->tx[link] != NULL);
+    return weir_link_tx_reset(stage->tx[link], stage->era, receiver_store_id, stage->batch, reterr);
+}
+
+weir_code
+stage_links_apply_era(weir_stage *stage, const weir_request *request, weir_error *reterr)
+{
+    const Weir__Internal__V1__ApplyEraRequest *apply = (const Weir__Internal__V1__ApplyEraRequest *)request->message;
+    weir_code code = weir_stage_raise_era(stage, apply->era, reterr);
+
+    for (int kind = 1; kind < WEIR_LINK_COUNT && code == WEIR_OK && apply->era == stage->era; kind++) {
+        if (stage->tx[kind] == NULL)
+            continue;
+        const uint8_t *receiver = store_id_of(apply, weir_link_spec_of((weir_link_kind)kind)->to);
+        weir_link_tx_status status;
+
+        weir_link_tx_status_read(stage->tx[kind], &status);
+        if (receiver != NULL && !is_untouched(&status, receiver))
+            code = weir_stage_reset_link(stage, (weir_link_kind)kind, receiver, reterr);
+    }
+    if (code != WEIR_OK)
+        return code;
+    Weir__Internal__V1__ApplyEraResponse *response = weir_arena_alloc(stage->arena, sizeof *response);
+    weir__internal__v1__apply_era_response__init(response);
+    response->era = stage->era;
+    weir_stage_reply(stage, request->reply_to, &response->base);
+    return WEIR_OK;
+}
+
+/* ---- the core's side ---- */
+
+weir_code
+weir_stage_send(weir_stage *stage, weir_link_kind link, Weir__Internal__V1__Row *row, uint64_t *ret_seq,
+    weir_error *reterr)
+{
+    uint64_t seq = 0;
+
+    weir_assert(stage->tx[link] != NULL);
+    if (row->era == 0)
+        row->era = stage->era;
+    if (row->handed_over_ms == 0)
+        row->handed_over_ms = stage->now_ms;
+    const weir_code code = weir_link_tx_append(stage->tx[link], stage->batch, row, &seq, reterr);
+    if (code == WEIR_OK && ret_seq != NULL)
+        *ret_seq = seq;
+    return code;
+}
+
+uint64_t
+weir_stage_room(const weir_stage *stage, weir_link_kind link)
+{
+    weir_assert(stage->tx[link] != NULL);
+    return weir_link_tx_room(stage->tx[link]);
+}
+
+void
+weir_stage_link_status(const weir_stage *stage, weir_link_kind link, weir_link_tx_status *ret_status)
+{
+    weir_assert(stage->tx[link] != NULL);
+    weir_link_tx_status_read(stage->tx[link], ret_status);
+}
+
+uint64_t
+weir_stage_acked(const weir_stage *stage, weir_link_kind link)
+{
+    weir_link_tx_status status;
+
+    weir_stage_link_status(stage, link, &status);
+    return status.acked;
+}
+
+void
+weir_stage_settle(weir_stage *stage, weir_link_kind link, uint64_t seq)
+{
+    weir_assert(stage->rx[link] != NULL);
+    weir_link_rx_settle(stage->rx[link], seq);
+}
+
+static void
+give_credit(weir_stage *stage, weir_link_kind link)
+{
+    uint32_t rows = stage->wanted_credit[link];
+
+    if (rows < CREDIT_ROWS_MIN)
+        rows = CREDIT_ROWS_MIN;
+    if (rows > stage->options.credit_rows_max)
+        rows = stage->options.credit_rows_max;
+    if (stage->disk_low)
+        rows = weir_link_spec_of(link)->control ? CREDIT_ROWS_MIN : 0;
+    weir_link_rx_set_credit(stage->rx[link], rows);
+}
+
+void
+weir_stage_set_credit(weir_stage *stage, weir_link_kind link, uint32_t rows)
+{
+    weir_assert(stage->rx[link] != NULL);
+    stage->wanted_credit[link] = rows;
+    give_credit(stage, link);
+}
+
+void
+weir_stage_set_disk_low(weir_stage *stage, bool disk_low)
+{
+    stage->disk_low = disk_low;
+    for (int kind = 1; kind < WEIR_LINK_COUNT; kind++)
+        if (stage->rx[kind] != NULL)
+            give_credit(stage, (weir_link_kind)kind);
+}
+
+void
+stage_links_view(weir_stage *stage, weir_stage_status *status)
+{
+    status->link_count = 0;
+    for (int kind = 1; kind < WEIR_LINK_COUNT; kind++) {
+        weir_stage_link_view *view = &status->links[status->link_count];
+
+        view->kind = (weir_link_kind)kind;
+        view->sender = stage->tx[kind] != NULL;
+        if (stage->tx[kind] != NULL)
+            weir_link_tx_status_read(stage->tx[kind], &view->tx);
+        else if (stage->rx[kind] != NULL)
+            weir_link_rx_status_read(stage->rx[kind], &view->rx);
+        else
+            continue;
+        status->link_count++;
+    }
+}
