@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""`promtool check metrics` on each of the five services, and the metrics every service must have.
+
+usage: check_metrics.py BIN_FOLDER
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+
+SERVICES = ("gateway", "ingest", "embedder", "indexer", "reconciler")
+EVERYWHERE = (
+    "weir_build_info",
+    "weir_rpc_requests_total",
+    "weir_rpc_duration_seconds",
+    "weir_commit_duration_seconds",
+    "weir_store_bytes",
+)
+PORTS = (*range(70, 75), 80, *range(90, 95))
+SKIPPED = 77
+
+
+def free_port_base():
+    """A base whose ports are all free now.  Ports above 32768 are the kernel's to give out."""
+    for base in range(20000 + os.getpid() % 100 * 100, 32000, 100):
+        try:
+            for port in PORTS:
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", base + port))
+            return base
+        except OSError:
+            continue
+    sys.exit("no free ports between 20000 and 32000")
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def read_metrics(address):
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
+        return response.read().decode()
+
+
+def check(name, text):
+    promtool = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    problems = [f"{name}: promtool: {line}" for line in promtool.stderr.splitlines() if promtool.returncode != 0]
+    described = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+    problems += [f"{name}: no metric {metric}" for metric in EVERYWHERE if metric not in described]
+    return problems
+
+
+def check_suite(weir, data):
+    status = json.loads(run(weir, "status", "--data", data, "-o", "json"))
+    services = {service["name"].removeprefix("weir-"): service for service in status["services"]}
+    problems = []
+    for name in SERVICES:
+        text = read_metrics(services[name]["admin"].removeprefix("http://"))
+        print(f"{name}: {sum(line.startswith('# TYPE ') for line in text.splitlines())} metrics")
+        problems += check(name, text)
+    return problems
+
+
+def main(bin_folder):
+    weir = os.path.join(bin_folder, "weir")
+    if not os.path.exists(weir):
+        print(f"{weir} is not built")
+        sys.exit(SKIPPED)
+    data = tempfile.mkdtemp(prefix="weir-metrics-", dir="/tmp")  # short: socket paths have 107 bytes
+    try:
+        run(weir, "up", "--data", data, "--port-base", str(free_port_base()), "--detach")
+        problems = check_suite(weir, data)
+    finally:
+        subprocess.run([weir, "down", "--data", data], check=False, capture_output=True)
+        shutil.rmtree(data, ignore_errors=True)
+    print("\n".join(problems))
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])
