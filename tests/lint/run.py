@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Apply one check to the tree:  tests/lint/run.py CHECK   (arrows, third-party, calls, functions, comments, text,
-protos, format, reference).  Prints file:line: message and fails if there is any; 77 means skipped."""
+protos, format, config, reference).  Prints file:line: message and fails if there is any; 77 means skipped."""
 
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 
 import protos
 import rules
+import yaml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SKIPPED_FOLDERS = ("build", ".git", ".root", ".model", ".cache", "node_modules", "__pycache__", "corpus", "vectors")
@@ -72,13 +74,31 @@ def lint_protos():
     return [(f"proto/{name}" if name else "proto", None, message) for name, message in found]
 
 
+def program():
+    path = os.environ.get("WEIR_PROGRAM", os.path.join(ROOT, "build/bin/weir"))
+    if not os.path.exists(path):
+        print(f"{path} is not built")
+        sys.exit(SKIPPED)
+    return path
+
+
+def lint_config():
+    """The program accepts config/weir.yaml and the configuration of the chart."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as chart:
+        chart.write(yaml.safe_dump(yaml.safe_load(read("helm/weir/values.yaml"))["config"]))
+        chart.flush()
+        files = {"config/weir.yaml": os.path.join(ROOT, "config/weir.yaml"), "helm/weir/values.yaml": chart.name}
+        checked = {
+            path: subprocess.run([program(), "config", "check", "--config", file], capture_output=True, text=True)
+            for path, file in files.items()
+        }
+    return [(path, None, done.stdout + done.stderr) for path, done in checked.items() if done.returncode != 0]
+
+
 def lint_reference():
     """config/REFERENCE.md is what the program prints."""
-    program = os.environ.get("WEIR_PROGRAM", os.path.join(ROOT, "build/bin/weir"))
-    if not os.path.exists(program):
-        print(f"{program} is not built")
-        sys.exit(SKIPPED)
-    printed = subprocess.run([program, "config", "reference"], capture_output=True, text=True, check=True).stdout
+    command = [program(), "config", "reference"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if printed == read("config/REFERENCE.md"):
         return []
     return [("config/REFERENCE.md", None, "is stale: build/bin/weir config reference >config/REFERENCE.md")]
@@ -93,6 +113,7 @@ CHECKS = {
     "text": lint_text,
     "protos": lint_protos,
     "format": lint_format,
+    "config": lint_config,
     "reference": lint_reference,
 }
 
