@@ -149,8 +149,7 @@ element_size(ProtobufCType type)
     case PROTOBUF_C_TYPE_BYTES:
         return sizeof(ProtobufCBinaryData);
     }
-    weir_assert(!"every type has a size");
-    return 0;
+    weir_assert_failed("every type has a size", __FILE__, __LINE__);
 }
 
 /* The blocks of field records beyond those on unpack's stack: block k holds 16 * 2^k. */
@@ -308,8 +307,7 @@ expected_wire_type(ProtobufCType type)
     case PROTOBUF_C_TYPE_ENUM:
         return PROTOBUF_C_WIRE_TYPE_VARINT;
     }
-    weir_assert(!"every type has a wire type");
-    return 0;
+    weir_assert_failed("every type has a wire type", __FILE__, __LINE__);
 }
 
 /* How many numbers a packed field holds; false when it does not end with a whole one. */

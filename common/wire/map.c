@@ -103,8 +103,7 @@ compare_keys(const ProtobufCMessage *a, const ProtobufCMessage *b)
     case PROTOBUF_C_TYPE_MESSAGE:
         break;
     }
-    weir_assert(!"protoc allows no such key");
-    return 0;
+    weir_assert_failed("protoc allows no such key", __FILE__, __LINE__);
 }
 
 static int

@@ -85,6 +85,8 @@ weir_wire_encode(const ProtobufCMessage *message, weir_buffer *out)
 {
     const size_t promised = protobuf_c_message_get_packed_size(message);
 
+    if (promised == 0)
+        return; /* all defaults: nothing is written, and an empty buffer has no place to write to */
     weir_buffer_reserve(out, promised);
     const size_t wrote = protobuf_c_message_pack(message, out->data + out->size);
     weir_assert(wrote == promised);
