@@ -178,7 +178,8 @@ def check_functions(_path, text):
 def check_header_comment(path, text):
     problems = []
     comment = re.match(r"/\*(.*?)\*/", text, flags=re.S)
-    if comment is None or len(comment.group(1).split()) < 6:
+    words = comment.group(1).split() if comment else []
+    if len(words) < 6 and not re.search(r"\bsee [\w./]+\.h\b", " ".join(words)):
         problems.append((1, "the file does not open with a comment that says what it owns and promises"))
     if path.endswith(".h"):
         guard = re.search(r"^#ifndef (WEIR_\w+_H)\n#define \1\n", text, flags=re.M)

@@ -92,6 +92,7 @@ class Words(unittest.TestCase):
 class Comments(unittest.TestCase):
     def test_a_file_opens_with_what_it_promises(self):
         self.assertEqual(rules.check_header_comment("x.c", HEADER), [])
+        self.assertEqual(rules.check_header_comment("x.c", "/*\n * x.c - see x.h.\n */\n"), [])
         self.assertTrue(rules.check_header_comment("x.c", "#include <stdio.h>\n"))
         self.assertTrue(rules.check_header_comment("x.c", "/* x.c */\n"))
 
