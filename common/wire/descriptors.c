@@ -1,6 +1,7 @@
 #include "common/wire/descriptors.h"
 
-/* The assembler copies the file in, so there is no generated C array of half a megabyte to compile. */
+/* The assembler copies the file in, so there is no generated C array of half a megabyte to
+ * compile. */
 __asm__(".section .rodata\n"
         ".balign 16\n"
         "weir_descriptor_set_begin:\n"
@@ -15,5 +16,6 @@ extern const uint8_t weir_descriptor_set_end[] __attribute__((visibility("hidden
 weir_bytes
 weir_descriptor_set(void)
 {
-    return weir_bytes_of(weir_descriptor_set_begin, (size_t)(weir_descriptor_set_end - weir_descriptor_set_begin));
+    return weir_bytes_of(weir_descriptor_set_begin,
+        (size_t)(weir_descriptor_set_end - weir_descriptor_set_begin));
 }
