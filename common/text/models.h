@@ -11,6 +11,8 @@
 #ifndef WEIR_TEXT_MODELS_H
 #define WEIR_TEXT_MODELS_H
 
+#include <stddef.h>
+
 #include "common/base/error.h"
 
 #define WEIR_MODEL_DEFAULT "all-minilm-l6-v2"
@@ -23,10 +25,7 @@ enum {
     WEIR_CHUNK_TOKENS_MIN = 16, /* smallest max_tokens that a collection may ask for */
 };
 
-typedef enum weir_model_kind {
-    WEIR_MODEL_ONNX = 1,
-    WEIR_MODEL_HASH
-} weir_model_kind;
+typedef enum weir_model_kind { WEIR_MODEL_ONNX = 1, WEIR_MODEL_HASH } weir_model_kind;
 
 /* Holds no pointers: copy it freely. */
 typedef struct weir_model {
@@ -37,8 +36,8 @@ typedef struct weir_model {
     uint32_t overlap_tokens; /* the default: an eighth of max_tokens */
     char language[16];       /* BCP 47; "": any */
     char metric[8];          /* "cosine" */
-    /* Lower-case hex, 64 digits: SHA-256 over what decides the vectors (weights, vocabulary, pooling,
-     * normalisation, limits); for hash-D over "hash-v1-D". */
+    /* Lower-case hex, 64 digits: SHA-256 over what decides the vectors (weights, vocabulary,
+     * pooling, normalisation, limits); for hash-D over "hash-v1-D". */
     char fingerprint[65];
     char folder[WEIR_MODEL_PATH_BYTES_MAX]; /* of its files; "" for hash-D */
     char onnx_sha256[65];                   /* of model.onnx, from the manifest; "" for hash-D */

@@ -20,14 +20,17 @@ size_t weir_utf8_floor(weir_bytes text, size_t position);
 bool weir_char_is_space(uint32_t code);
 bool weir_char_is_letter_or_digit(uint32_t code);
 bool weir_char_is_mark(uint32_t code);
+/* Simple lower case; the code itself where there is none. */
+uint32_t weir_char_lower(uint32_t code);
 
 /*
  * Append `text` to `out` in weir's normal form, which is what byte offsets of chunks refer to:
- *   - NFC (a run of combining marks over 256 bytes is composed in pieces);
+ *   - NFC, with a grapheme joiner after every 30 combining marks in a row (the Stream-Safe Text
+ *     Format of UAX 15), without which sorting them could take for ever;
  *   - CR LF, CR, VT, FF, NEL, LS, PS become LF; other Unicode spaces but TAB become one space each;
- *   - control characters, noncharacters, byte-order marks, zero-width space and word joiner, soft
- *     hyphens, bidirectional controls and tag characters are dropped (ZWJ and ZWNJ stay: they
- *     carry meaning);
+ *   - control characters but TAB, noncharacters, byte-order marks, zero-width space and word
+ *     joiner, soft hyphens, bidirectional controls and tag characters are dropped (ZWJ and ZWNJ
+ *     stay: they carry meaning);
  *   - a byte that is not UTF-8 becomes U+FFFD.
  * O(n).  The result of a second pass is the same text.
  */

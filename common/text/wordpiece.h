@@ -26,8 +26,8 @@ enum { WEIR_WORDPIECE_SPECIALS = 2 };
 
 /* Load vocab.txt: one piece a line, its line number is its id.  MODEL_UNAVAILABLE: the file cannot
  * be read, is larger than 16 MiB, or lacks [PAD], [UNK], [CLS] or [SEP]. */
-weir_code weir_wordpiece_open(const char *path, weir_wordpiece **ret_wordpiece, weir_error *reterr)
-    WEIR_MUST_CHECK;
+weir_code weir_wordpiece_open(const char *path, weir_wordpiece **ret_wordpiece,
+    weir_error *reterr) WEIR_MUST_CHECK;
 /* The same from memory; `vocabulary` is copied. */
 weir_code weir_wordpiece_create(weir_bytes vocabulary, weir_wordpiece **ret_wordpiece,
     weir_error *reterr) WEIR_MUST_CHECK;

@@ -1,0 +1,35 @@
+/*
+ * tokenizer_check - compare the WordPiece tokenizer with vectors of the reference.
+ *
+ * usage: tokenizer_check VOCAB VECTORS.  Prints each difference (at most ten) and a count; exits 1
+ * if there is one.  make_vectors.py says how a line reads.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/tokenizer/vectors.h"
+
+int
+main(int argc, char **argv)
+{
+    weir_wordpiece *wordpiece = NULL;
+    weir_error error = { 0 };
+    vectors_result result = { 0 };
+
+    if (argc != 3) {
+        (void)fprintf(stderr, "usage: tokenizer_check VOCAB VECTORS\n");
+        return 2;
+    }
+    if (weir_wordpiece_open(argv[1], &wordpiece, &error) != WEIR_OK) {
+        (void)fprintf(stderr, "%s\n", error.message);
+        return 2;
+    }
+    if (!vectors_compare(wordpiece, argv[2], &result)) {
+        (void)fprintf(stderr, "%s cannot be read\n", argv[2]);
+        return 2;
+    }
+    (void)printf("%zu strings, %zu tokens, %zu strings differ\n", result.strings, result.tokens,
+        result.differences);
+    weir_wordpiece_destroy(&wordpiece);
+    return result.differences == 0 && result.strings > 0 ? 0 : 1;
+}
