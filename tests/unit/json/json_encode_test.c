@@ -154,8 +154,8 @@ every_year_has_its_own_leap_day_or_none(void **state)
         (void)snprintf(expected, sizeof expected, "\"%04d-02-28T00:00:00Z\"", year);
         assert_encodes(&time, NULL, expected);
         time.seconds += 86400;
-        (void)snprintf(
-            expected, sizeof expected, "\"%04d-%sT00:00:00Z\"", year, leap ? "02-29" : "03-01");
+        (void)snprintf(expected, sizeof expected, "\"%04d-%sT00:00:00Z\"", year,
+            leap ? "02-29" : "03-01");
         assert_encodes(&time, NULL, expected);
         days += leap ? 366 : 365;
     }
