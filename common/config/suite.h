@@ -1,8 +1,9 @@
 /*
- * suite.h - every setting of the suite: one struct, one file for the five services and the program `weir`.
+ * suite.h - every setting of the suite: one struct, one file for the five services and the program
+ * `weir`.
  *
- * A service reads `common` and its own part; every program knows all keys, so one file is checked whole whoever reads
- * it.  Tables: keys_<part>.c; `weir config reference` prints them all.
+ * A service reads `common` and its own part; every program knows all keys, so one file is checked
+ * whole whoever reads it.  Tables: keys_<part>.c; `weir config reference` prints them all.
  *
  * Strings are never NULL.  Threads: read-only once loaded.
  */
@@ -20,8 +21,8 @@ typedef struct weir_common_config {
     const char *listen_address;
     uint32_t port_base;
     bool allow_unauthenticated; /* serve without credentials on an address that is not loopback */
-    int log_level;  /* weir_log_level */
-    int log_format; /* WEIR_LOG_FORMAT_... */
+    int log_level;              /* weir_log_level */
+    int log_format;             /* WEIR_LOG_FORMAT_... */
     uint32_t shutdown_grace_ms;
     uint64_t store_cache_bytes;
     uint64_t store_reserve_bytes;
@@ -53,15 +54,15 @@ typedef struct weir_gateway_config {
     uint32_t workers;          /* threads that answer reads; 0: rpc.workers */
     uint32_t http_threads;
     uint64_t http_body_bytes_max;
-    uint32_t max_pending_documents; /* 0: no limit */
-    uint64_t max_pending_bytes;     /* 0: no limit */
-    uint64_t max_oldest_age_ms;     /* 0: no limit */
+    uint32_t max_pending_documents;   /* 0: no limit */
+    uint64_t max_pending_bytes;       /* 0: no limit */
+    uint64_t max_oldest_age_ms;       /* 0: no limit */
     uint64_t request_id_retention_ms; /* key gateway.request_id_retention; 0: for ever */
     uint32_t change_log_entries_max;
     uint64_t change_log_age_ms;
-    uint32_t in_flight_max;  /* documents between ingest and READY or FAILED at once; 0: no limit */
-    uint32_t stream_window;  /* items of one IngestDocuments stream in the core at once */
-    uint32_t wait_max_ms;    /* longest wait of one call */
+    uint32_t in_flight_max; /* documents between ingest and READY or FAILED at once; 0: no limit */
+    uint32_t stream_window; /* items of one IngestDocuments stream in the core at once */
+    uint32_t wait_max_ms;   /* longest wait of one call */
     uint32_t watchers_max;
     uint32_t query_cache_entries;
     uint32_t query_timeout_ms;
@@ -98,7 +99,8 @@ typedef struct weir_embedder_config {
 typedef struct weir_indexer_config {
     uint32_t workers;
     uint32_t search_concurrency; /* searches at once; more wait */
-    uint32_t staged_age_ms;      /* staged chunks of revisions that were given up are cleared after this */
+    uint32_t
+        staged_age_ms; /* staged chunks of revisions that were given up are cleared after this */
 } weir_indexer_config;
 
 typedef struct weir_reconciler_config {
@@ -136,8 +138,9 @@ typedef struct weir_suite_sources {
 } weir_suite_sources;
 
 /*
- * Read all sources, check every relation between settings (weir_suite_check), resolve data_dir ($WEIR_DATA, else
- * /var/lib/weir for root, ~/.local/share/weir otherwise).  The struct lives as long as *ret_config.  CONFIG_INVALID.
+ * Read all sources, check every relation between settings (weir_suite_check), resolve data_dir
+ * ($WEIR_DATA, else /var/lib/weir for root, ~/.local/share/weir otherwise).  The struct lives as
+ * long as *ret_config.  CONFIG_INVALID.
  */
 weir_code weir_suite_load(const weir_suite_sources *sources, weir_config **ret_config,
     const weir_suite_config **ret_suite, weir_error *reterr) WEIR_MUST_CHECK;
@@ -145,7 +148,8 @@ weir_code weir_suite_load(const weir_suite_sources *sources, weir_config **ret_c
 /* Relations between settings; the message names both keys. */
 weir_code weir_suite_check(const weir_suite_config *suite, weir_error *reterr) WEIR_MUST_CHECK;
 
-/* Ports: gRPC of service number 1..5 (gateway, ingest, embedder, indexer, reconciler), its admin HTTP, the JSON. */
+/* Ports: gRPC of service number 1..5 (gateway, ingest, embedder, indexer, reconciler), its admin
+ * HTTP, the JSON. */
 static inline uint16_t
 weir_suite_grpc_port(const weir_suite_config *suite, unsigned service)
 {

@@ -1,12 +1,14 @@
 /*
- * http.h - a small HTTP/1.1 server: admin pages of every service, and the JSON front end of the gateway.
+ * http.h - a small HTTP/1.1 server: admin pages of every service, and the JSON front end of the
+ * gateway.
  *
- * One handler per server; it answers each request exactly once, at once or later from any thread (the connection is
- * suspended meanwhile and holds no thread).  Bounds: connections, body bytes (413 before the rest is read), header
- * bytes, time without progress.  A request whose client has gone is still to be answered; the answer goes nowhere.
+ * One handler per server; it answers each request exactly once, at once or later from any thread
+ * (the connection is suspended meanwhile and holds no thread).  Bounds: connections, body bytes
+ * (413 before the rest is read), header bytes, time without progress.  A request whose client has
+ * gone is still to be answered; the answer goes nowhere.
  *
- * Threads: the handler runs on one of the server's threads and must not block for long; it may run on several at once.
- * Answering, sending and cancelling from any thread.
+ * Threads: the handler runs on one of the server's threads and must not block for long; it may run
+ * on several at once. Answering, sending and cancelling from any thread.
  */
 #ifndef WEIR_HTTP_HTTP_H
 #define WEIR_HTTP_HTTP_H
@@ -19,7 +21,8 @@ enum { WEIR_HTTP_HEADERS_MAX = 16, WEIR_HTTP_HEADER_MEMORY = 32 << 10 };
 typedef struct weir_http_server weir_http_server;
 typedef struct weir_http_request weir_http_request;
 
-/* Called once the whole body is there.  The request lives until it is answered (or its stream ended). */
+/* Called once the whole body is there.  The request lives until it is answered (or its stream
+ * ended). */
 typedef void weir_http_handler(weir_http_request *request, void *context);
 
 typedef struct weir_http_options {
@@ -31,14 +34,14 @@ typedef struct weir_http_options {
     uint32_t timeout_ms;      /* without progress; 0: 30 s.  Suspended requests do not count */
     weir_http_handler *handler;
     void *context;
-    /* Body of the answer to a request that is refused before the handler (400, 411, 413, 431): "application/json" and
-     * text by status; NULL: a line of plain text. */
+    /* Body of the answer to a request that is refused before the handler (400, 411, 413, 431):
+     * "application/json" and text by status; NULL: a line of plain text. */
     void (*refused)(int status, const char **ret_content_type, const char **ret_body);
 } weir_http_options;
 
 /* WEIR_ADDRESS_IN_USE with address and port; CONFIG_INVALID for an address that is none. */
-weir_code weir_http_server_start(const weir_http_options *options, weir_http_server **ret_server, weir_error *reterr)
-    WEIR_MUST_CHECK;
+weir_code weir_http_server_start(const weir_http_options *options, weir_http_server **ret_server,
+    weir_error *reterr) WEIR_MUST_CHECK;
 uint16_t weir_http_server_port(const weir_http_server *server);
 /* Close the listening socket: no new connections; requests under way go on. */
 void weir_http_server_quiesce(weir_http_server *server);
@@ -47,17 +50,22 @@ void weir_http_server_stop(weir_http_server **server_p);
 
 /* ---- the request; strings and bytes live as long as it does ---- */
 
-const char *weir_http_method(const weir_http_request *request);      /* "GET" */
-const char *weir_http_path(const weir_http_request *request);        /* as sent, percent-encoded, without the query */
-const char *weir_http_query(const weir_http_request *request, const char *name);  /* decoded; NULL: absent */
-const char *weir_http_header(const weir_http_request *request, const char *name); /* any case; NULL: absent */
+const char *weir_http_method(const weir_http_request *request); /* "GET" */
+const char *weir_http_path(const weir_http_request
+        *request); /* as sent, percent-encoded, without the query */
+const char *weir_http_query(const weir_http_request *request,
+    const char *name); /* decoded; NULL: absent */
+const char *weir_http_header(const weir_http_request *request,
+    const char *name); /* any case; NULL: absent */
 weir_bytes weir_http_body(const weir_http_request *request);
 const char *weir_http_peer(const weir_http_request *request); /* "127.0.0.1:41234" */
 /* Decode %XX in text[0..size) into out (size + 1 bytes, NUL-ended); false: bad escape or a NUL. */
 bool weir_http_percent_decode(const char *text, size_t size, char *out);
 
-/* The handler's own pointer; `gone` (may be NULL) runs once when the client goes away before the answer, any thread. */
-void weir_http_set_state(weir_http_request *request, void *state, void (*gone)(weir_http_request *, void *state));
+/* The handler's own pointer; `gone` (may be NULL) runs once when the client goes away before the
+ * answer, any thread. */
+void weir_http_set_state(weir_http_request *request, void *state,
+    void (*gone)(weir_http_request *, void *state));
 void *weir_http_state(const weir_http_request *request);
 
 /* ---- the answer ---- */
@@ -77,11 +85,13 @@ typedef struct weir_http_answer {
 
 /* Ends the request: do not touch it afterwards. */
 void weir_http_respond(weir_http_request *request, const weir_http_answer *answer);
-void weir_http_respond_text(weir_http_request *request, int status, const char *content_type, const char *body);
+void weir_http_respond_text(weir_http_request *request, int status, const char *content_type,
+    const char *body);
 
 /*
- * A stream (server-sent events): begin, any sends, end.  The queue of a stream is bounded; a send that passes
- * 256 KiB is taken, but answers WEIR_HTTP_FULL: send no more until `writable` (may be NULL) was called, any thread.
+ * A stream (server-sent events): begin, any sends, end.  The queue of a stream is bounded; a send
+ * that passes 256 KiB is taken, but answers WEIR_HTTP_FULL: send no more until `writable` (may be
+ * NULL) was called, any thread.
  */
 typedef enum weir_http_sent { WEIR_HTTP_SENT = 0, WEIR_HTTP_FULL, WEIR_HTTP_GONE } weir_http_sent;
 void weir_http_stream_begin(weir_http_request *request, int status, const char *content_type,
