@@ -1,8 +1,8 @@
 /*
  * links.c - the one table of links and the one table of service names.
  *
- * Numbers are array positions that stand in records and frames; the assertions below keep a new line from
- * being put in the middle.
+ * Numbers are array positions that stand in records and frames; the assertions below keep a new
+ * line from being put in the middle.
  */
 #include "common/domain/links.h"
 
@@ -10,15 +10,18 @@
 
 #include "common/base/assert.h"
 
-#define LINK(kind_, name_, from_, to_, control_, carries_era_)                              \
-    [WEIR_LINK_##kind_] = { .kind = WEIR_LINK_##kind_, .name = (name_),                     \
-        .from = WEIR_SERVICE_##from_, .to = WEIR_SERVICE_##to_, .control = (control_),      \
+#define LINK(kind_, name_, from_, to_, control_, carries_era_) \
+    [WEIR_LINK_##kind_] = { .kind = WEIR_LINK_##kind_,         \
+        .name = (name_),                                       \
+        .from = WEIR_SERVICE_##from_,                          \
+        .to = WEIR_SERVICE_##to_,                              \
+        .control = (control_),                                 \
         .carries_era = (carries_era_) }
 
 /*
- * carries_era: only the path of documents drops rows of a lost era, because their work comes again under a new epoch.
- * A tombstone, a revoke, a seed or an event is not driven again and stays true in any era, so those rows always pass
- * and their receivers compare revisions and epochs.
+ * carries_era: only the path of documents drops rows of a lost era, because their work comes again
+ * under a new epoch. A tombstone, a revoke, a seed or an event is not driven again and stays true
+ * in any era, so those rows always pass and their receivers compare revisions and epochs.
  */
 /* clang-format off */
 static const weir_link_spec specs[WEIR_LINK_COUNT] = {

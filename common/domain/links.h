@@ -40,8 +40,8 @@ typedef struct weir_link_spec {
     const char *name; /* "gateway-ingest" */
     weir_service_id from;
     weir_service_id to;
-    bool control;        /* keeps credit down to the hard reserve of the disk */
-    bool carries_era;    /* rows of a lower era than the receiver's are counted no-ops that settle */
+    bool control;     /* keeps credit down to the hard reserve of the disk */
+    bool carries_era; /* rows of a lower era than the receiver's are no-ops that settle */
 } weir_link_spec;
 
 /* kind in 1..WEIR_LINK_COUNT-1. */

@@ -1,0 +1,232 @@
+/*
+ * tx_answer.c - what the sender makes of the receiver's frames (R2, R4, R8).
+ *
+ * The sender judges, because it knows its own present: the receiver answers every HELLO with what
+ * it holds and says which HELLO it answers.  Every comparison is with what the answer echoes, never
+ * with what the sender knows by now, so a late answer cannot look like a loss.
+ */
+#include <stdio.h>
+
+#include "common/base/id.h"
+#include "common/base/log.h"
+#include "common/link/tx_internal.h"
+
+typedef struct answer_call {
+    weir_link_tx *tx;
+    const Weir__Internal__V1__Frame *frame;
+    int64_t now_ms;
+    weir_batch *batch;
+    unsigned news;
+} answer_call;
+
+static void
+alarm_raise(answer_call *call, const char *why)
+{
+    weir_link_tx *tx = call->tx;
+    char database[2 * WEIR_STORE_ID_SIZE + 1];
+
+    tx->state = WEIR_LINK_REGRESSED;
+    tx->hello_wait_ms = 0;
+    tx->alarm_era = tx->era;
+    memcpy(tx->alarm_store_id, call->frame->store_id.data, WEIR_STORE_ID_SIZE);
+    snprintf(tx->alarm, sizeof tx->alarm, "%s", why);
+    weir_hex_encode(weir_bytes_of(tx->alarm_store_id, WEIR_STORE_ID_SIZE), database);
+    weir_log(WEIR_LOG_ERROR, "link.peer_regressed", WEIR_INT("link", tx->link),
+        WEIR_STR("store_id", database), WEIR_STR("message", tx->alarm));
+    call->news |= WEIR_LINK_NEWS_ALARM;
+}
+
+static void
+adopt(answer_call *call)
+{
+    weir_link_tx *tx = call->tx;
+
+    weir_assert(tx->acked == 0 || !tx->has_peer);
+    if (tx->has_peer)
+        link_peers_add(&tx->replaced, tx->peer_store_id);
+    tx->has_peer = true;
+    memcpy(tx->peer_store_id, call->frame->store_id.data, WEIR_STORE_ID_SIZE);
+    tx->has_peer_boot = false;
+    tx->state = WEIR_LINK_WAITING;
+    link_tx_record_change(tx, call->batch);
+}
+
+/* Is it the receiver's database, after adopting it where nothing can be lost by that? */
+static bool
+peer_is_ours(answer_call *call)
+{
+    weir_link_tx *tx = call->tx;
+    const uint8_t *id = call->frame->store_id.data;
+
+    if (tx->has_peer && link_id_equal(tx->peer_store_id, id))
+        return true;
+    if (link_peers_has(&tx->replaced, id) && !LINK_MUTANT(REPLACED_TAKEN)) {
+        tx->refused_total++;
+        return false;
+    }
+    if (tx->has_peer && tx->acked > 0) {
+        alarm_raise(call,
+            "the receiver has another database than the one that settled rows of this link");
+        return false;
+    }
+    adopt(call);
+    return true;
+}
+
+/* What is wrong with an answer of our receiver, NULL: nothing.  *ret_late: it says nothing about
+ * the present. */
+static const char *
+find_fault(const weir_link_tx *tx, const Weir__Internal__V1__HelloAnswer *answer, bool *ret_late)
+{
+    const uint64_t acked = LINK_MUTANT(LATE_ANSWER) ? tx->acked : answer->acked;
+    link_boot seen;
+
+    *ret_late = false;
+    if (answer->reset_era > tx->reset_era)
+        return "the receiver was reset in an era unknown here: this volume was rolled back";
+    *ret_late = answer->reset_era < tx->reset_era || !link_boot_read(answer->sender_boot, &seen);
+    if (*ret_late)
+        return NULL;
+    if (!link_boot_equal(&seen, &tx->boot)) {
+        *ret_late = link_tx_starts_has(tx, &seen);
+        return *ret_late
+            ? NULL
+            : "the receiver knows a start that this database does not: a volume was rolled back";
+    }
+    if (answer->cursor < acked)
+        return "the receiver's cursor is below what it acknowledged: its volume was rolled back";
+    if (answer->cursor >= tx->next_committed)
+        return "the receiver's cursor is beyond every row here: this volume was rolled back";
+    return NULL;
+}
+
+static void
+open_link(answer_call *call, const Weir__Internal__V1__HelloAnswer *answer)
+{
+    weir_link_tx *tx = call->tx;
+    link_boot boot;
+    const bool whole = link_boot_read(call->frame->boot, &boot);
+
+    weir_assert(whole);
+    const bool same =
+        tx->state == WEIR_LINK_OPEN && tx->has_peer_boot && link_boot_equal(&boot, &tx->peer_boot);
+    tx->state = WEIR_LINK_OPEN;
+    tx->has_peer_boot = true;
+    tx->peer_boot = boot;
+    tx->credit = answer->credit;
+    tx->hello_wait_ms = 0;
+    tx->hello_at_ms = call->now_ms + LINK_HELLO_MS;
+    if (link_tx_progress(tx, answer->cursor, call->now_ms))
+        call->news |= WEIR_LINK_NEWS_ACKED;
+    if (!same) { /* what was in flight towards the last boot is lost */
+        call->news |= WEIR_LINK_NEWS_OPENED;
+        link_tx_go_back(tx, call->now_ms);
+    }
+    if (link_tx_starts_prune(tx))
+        link_tx_record_change(tx, call->batch);
+}
+
+static void
+on_answer(answer_call *call)
+{
+    weir_link_tx *tx = call->tx;
+    const Weir__Internal__V1__HelloAnswer *answer = call->frame->answer;
+    bool late = false;
+
+    if (!link_boot_is(&tx->boot, answer->hello_boot)) {
+        tx->refused_total++;
+        return;
+    }
+    if (!peer_is_ours(call))
+        return;
+    const char *fault = find_fault(tx, answer, &late);
+    if (fault != NULL)
+        alarm_raise(call, fault);
+    else if (!late)
+        open_link(call, answer);
+}
+
+/* An ack or nak of our receiver for this database and start, of a number that left. */
+static bool
+ack_is_ours(const weir_link_tx *tx, const Weir__Internal__V1__Frame *frame,
+    const Weir__Internal__V1__Ack *ack)
+{
+    if (tx->state != WEIR_LINK_OPEN || !link_id_is(tx->peer_store_id, frame->store_id))
+        return false;
+    if (ack->cursor >= tx->next_committed)
+        return false;
+    return LINK_MUTANT(NO_ECHO) ||
+        (link_id_is(tx->store_id, ack->sender_store_id) &&
+            link_boot_is(&tx->boot, ack->sender_boot));
+}
+
+/* R2: a gap, go back; but not again for the same cursor while the rows sent for the last one are
+ * still on their way. */
+static void
+on_gap(weir_link_tx *tx, uint64_t cursor, int64_t now_ms)
+{
+    const int64_t round_trip_ms =
+        tx->srtt_8th_ms < 0 ? LINK_HELLO_FAST_MS : tx->srtt_8th_ms / 8 + 1;
+
+    if (cursor < tx->acked || tx->sent == tx->acked)
+        return;
+    if (cursor == tx->back_to && now_ms - tx->back_at_ms < round_trip_ms)
+        return;
+    link_tx_go_back(tx, now_ms);
+}
+
+static void
+on_ack(answer_call *call, const Weir__Internal__V1__Ack *ack, bool is_nak)
+{
+    weir_link_tx *tx = call->tx;
+
+    if (!ack_is_ours(tx, call->frame, ack)) {
+        tx->refused_total++;
+        return;
+    }
+    /* A new boot of the receiver takes no rows before it has seen a HELLO. */
+    if (!link_boot_is(&tx->peer_boot, call->frame->boot) && tx->hello_wait_ms == 0)
+        link_tx_hello_now(tx);
+    tx->credit = ack->credit;
+    if (link_tx_progress(tx, ack->cursor, call->now_ms))
+        call->news |= WEIR_LINK_NEWS_ACKED;
+    if (is_nak)
+        on_gap(tx, ack->cursor, call->now_ms);
+}
+
+static void
+dispatch(answer_call *call)
+{
+    switch (call->frame->body_case) {
+    case WEIR__INTERNAL__V1__FRAME__BODY_ANSWER:
+        on_answer(call);
+        return;
+    case WEIR__INTERNAL__V1__FRAME__BODY_ACK:
+        on_ack(call, call->frame->ack, false);
+        return;
+    case WEIR__INTERNAL__V1__FRAME__BODY_NAK:
+        on_ack(call, call->frame->nak, true);
+        return;
+    case WEIR__INTERNAL__V1__FRAME__BODY_ROWS:
+    case WEIR__INTERNAL__V1__FRAME__BODY_HELLO:
+    case WEIR__INTERNAL__V1__FRAME__BODY__NOT_SET:
+    case _WEIR__INTERNAL__V1__FRAME__BODY__CASE_IS_INT_SIZE:
+        break;
+    }
+    call->tx->refused_total++;
+}
+
+weir_code
+weir_link_tx_frame(weir_link_tx *tx, const Weir__Internal__V1__Frame *frame, int64_t now_ms,
+    weir_batch *batch, unsigned *ret_news, weir_error *reterr)
+{
+    answer_call call = { .tx = tx, .frame = frame, .now_ms = now_ms, .batch = batch };
+
+    (void)reterr; /* nothing here reads the store; the signature leaves room for it */
+    if (frame->link != tx->link || !link_frame_is_whole(frame) || tx->state == WEIR_LINK_REGRESSED)
+        tx->refused_total++;
+    else
+        dispatch(&call);
+    *ret_news = call.news;
+    return WEIR_OK;
+}
