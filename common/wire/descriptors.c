@@ -1,7 +1,10 @@
+/*
+ * descriptors.c - the file that protoc writes beside the generated code, inside the program.
+ * Nothing can be missing at run time: without the file the build fails.
+ */
 #include "common/wire/descriptors.h"
 
-/* The assembler copies the file in, so there is no generated C array of half a megabyte to
- * compile. */
+/* The assembler copies the file in, so there is no large generated C array to compile. */
 __asm__(".section .rodata\n"
         ".balign 16\n"
         "weir_descriptor_set_begin:\n"
