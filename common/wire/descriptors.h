@@ -1,8 +1,9 @@
 /*
  * descriptors.h - the FileDescriptorSet of every proto that this build was generated from.
  *
- * Reflection hands its files out, and the RPC layer reads the stream flags of methods from it: protobuf-c's own
- * descriptors lack them.  Imports are included.  The bytes are static.  Any thread.
+ * Reflection hands its files out, and the RPC layer reads the stream flags of methods from it:
+ * protobuf-c's own descriptors lack them.  Imports are included.  The bytes are static.  Any
+ * thread.
  */
 #ifndef WEIR_WIRE_DESCRIPTORS_H
 #define WEIR_WIRE_DESCRIPTORS_H
