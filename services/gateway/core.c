@@ -1,0 +1,319 @@
+/*
+ * core.c - the gateway's core: the table of its handlers, its start, and what it publishes.
+ */
+#include "services/gateway/core.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "common/base/assert.h"
+#include "services/gateway/core_internal.h"
+
+enum { CHANGE_LOG_ENTRIES = 1000000, CHANGE_TRIM_STEP = 4096 };
+
+weir_code
+gateway_refuse(weir_stage *stage, uint64_t reply_to, weir_code code, const char *field, const char *format, ...)
+{
+    weir_error error = { .code = code };
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(error.message, sizeof error.message, format, arguments);
+    va_end(arguments);
+    if (field != NULL)
+        snprintf(error.field, sizeof error.field, "%s", field);
+    if (weir_code_outcome(code) == WEIR_OUTCOME_WAIT)
+        error.retry_after_ms = 1000;
+    weir_stage_fail(stage, reply_to, &error);
+    return WEIR_OK;
+}
+
+/* ---- the suite's numbers ---- */
+
+static weir_code
+adopt_stores(gateway_core *core, const Weir__Internal__V1__SuiteRecord *stored, weir_error *reterr)
+{
+    for (size_t i = 0; i < stored->n_stores; i++) {
+        const Weir__Internal__V1__KnownStore *known = stored->stores[i];
+        const weir_service_id service = weir_service_from_name(known->service);
+
+        if (service == WEIR_SERVICE_NONE || known->store_id.len != WEIR_STORE_ID_SIZE)
+            return weir_error_set(reterr, WEIR_CORRUPT, "the suite record names an unknown service");
+        memcpy(core->known_id[service], known->store_id.data, WEIR_STORE_ID_SIZE);
+        core->known[service].service = (char *)(uintptr_t)weir_service_name(service);
+        core->known[service].store_id.data = core->known_id[service];
+        core->known[service].store_id.len = WEIR_STORE_ID_SIZE;
+        core->known[service].seeded_era = known->seeded_era;
+    }
+    return WEIR_OK;
+}
+
+static weir_code
+load_suite(gateway_core *core, weir_stage *stage, weir_error *reterr)
+{
+    Weir__Internal__V1__SuiteRecord *stored = NULL;
+    const weir_code code = weir_stage_get(stage, gateway_key_suite(&core->key),
+        &weir__internal__v1__suite_record__descriptor, &stored, reterr);
+
+    if (code != WEIR_OK || stored == NULL)
+        return code;
+    core->suite.era = stored->era;
+    core->suite.next_collection_no = stored->next_collection_no;
+    core->suite.next_change_no = stored->next_change_no;
+    core->suite.next_backlog_no = stored->next_backlog_no;
+    if (stored->redrive != NULL && stored->redrive->era != 0) {
+        core->is_redriving = true;
+        core->redrive_ready_too = stored->redrive->ready_too;
+        weir_buffer_append(&core->redrive_after, stored->redrive->after_key.data, stored->redrive->after_key.len);
+    }
+    return adopt_stores(core, stored, reterr);
+}
+
+static void
+put_suite(gateway_core *core, weir_stage *stage)
+{
+    Weir__Internal__V1__KnownStore *stores[WEIR_SERVICE_COUNT];
+    Weir__Internal__V1__RedriveRecord redrive = WEIR__INTERNAL__V1__REDRIVE_RECORD__INIT;
+
+    core->suite.n_stores = 0;
+    for (int service = 1; service < WEIR_SERVICE_COUNT; service++)
+        if (core->known[service].store_id.len == WEIR_STORE_ID_SIZE)
+            stores[core->suite.n_stores++] = &core->known[service];
+    core->suite.stores = stores;
+    redrive.era = core->is_redriving ? weir_stage_era(stage) : 0;
+    redrive.ready_too = core->redrive_ready_too;
+    redrive.after_key.data = core->redrive_after.data;
+    redrive.after_key.len = core->redrive_after.size;
+    core->suite.redrive = &redrive;
+    core->suite.era = weir_stage_era(stage);
+    weir_stage_put(stage, gateway_key_suite(&core->key), &core->suite.base);
+    core->suite.stores = NULL;
+    core->suite.redrive = NULL;
+    core->suite.n_stores = 0;
+    core->suite_changed = false;
+}
+
+/* ---- handlers ---- */
+
+static weir_code
+core_start(void *self, weir_stage *stage, weir_error *reterr)
+{
+    gateway_core *core = self;
+    weir_code code = load_suite(core, stage, reterr);
+
+    if (code == WEIR_OK)
+        code = gateway_load_collections(core, stage, reterr);
+    if (code == WEIR_OK)
+        code = gateway_load_backlog(core, stage, reterr);
+    if (code == WEIR_OK && (core->backlog_count > 0 || core->is_redriving))
+        weir_stage_wake_at(stage, weir_stage_now_ms(stage));
+    return code;
+}
+
+static weir_code
+core_row(void *self, weir_stage *stage, weir_link_kind link, uint64_t seq, const row_message *row, weir_bytes packed,
+    weir_error *reterr)
+{
+    (void)packed;
+    return gateway_on_row(self, stage, link, seq, row, reterr);
+}
+
+static weir_code
+core_request(void *self, weir_stage *stage, const weir_request *request, weir_error *reterr)
+{
+    switch ((gateway_command)request->kind) {
+    case GATEWAY_ACCEPT:
+        return gateway_on_accept(self, stage, request, reterr);
+    case GATEWAY_DELETE:
+        return gateway_on_delete(self, stage, request, reterr);
+    case GATEWAY_RETRY:
+        return gateway_on_retry(self, stage, request, reterr);
+    case GATEWAY_WAIT:
+        return gateway_on_wait(self, stage, request, reterr);
+    case GATEWAY_WAIT_COLLECTION:
+        return gateway_on_wait_collection(self, stage, request, reterr);
+    case GATEWAY_CREATE_COLLECTION:
+        return gateway_on_create_collection(self, stage, request, reterr);
+    case GATEWAY_LEARN:
+        return gateway_on_learn(self, stage, request, reterr);
+    case GATEWAY_PEER_STATUS:
+        return gateway_on_peer_status(self, stage, request, reterr);
+    }
+    weir_assert(!"every command has a handler");
+    return WEIR_INTERNAL;
+}
+
+static weir_code
+core_wake(void *self, weir_stage *stage, weir_error *reterr)
+{
+    gateway_core *core = self;
+    weir_code code = gateway_expire_waiters(core, stage, reterr);
+
+    if (code == WEIR_OK && core->next_deadline_ms != INT64_MAX)
+        weir_stage_wake_at(stage, core->next_deadline_ms);
+    if (code == WEIR_OK)
+        code = gateway_redrive_some(core, stage, reterr);
+    return code;
+}
+
+static weir_code
+core_link_news(void *self, weir_stage *stage, weir_link_kind link, unsigned news, weir_error *reterr)
+{
+    return gateway_on_link_news(self, stage, link, news, reterr);
+}
+
+static weir_code
+core_resolve(void *self, weir_stage *stage, weir_link_kind link, row_message *row, weir_arena *arena,
+    weir_error *reterr)
+{
+    return gateway_resolve(self, stage, link, row, arena, reterr);
+}
+
+static void
+trim_change_log(gateway_core *core, weir_stage *stage)
+{
+    const uint64_t kept = core->config.change_log_entries_max;
+
+    while (core->suite.next_change_no > kept + CHANGE_TRIM_STEP &&
+        core->trimmed_change_no < core->suite.next_change_no - kept - CHANGE_TRIM_STEP) {
+        weir_batch_delete(weir_stage_batch(stage), gateway_key_change(&core->key, core->trimmed_change_no));
+        core->trimmed_change_no++;
+        if (core->trimmed_change_no % CHANGE_TRIM_STEP == 0)
+            return; /* a bounded share of one round */
+    }
+}
+
+static weir_code
+core_round_end(void *self, weir_stage *stage, weir_error *reterr)
+{
+    gateway_core *core = self;
+    weir_code code = gateway_dispatch(core, stage, reterr);
+
+    if (code == WEIR_OK)
+        code = gateway_wake_collections(core, stage, reterr);
+    if (code != WEIR_OK)
+        return code;
+    trim_change_log(core, stage);
+    gateway_put_counters(core, stage);
+    if (core->suite_changed)
+        put_suite(core, stage);
+    return WEIR_OK;
+}
+
+static void
+core_committed(void *self, weir_stage *stage)
+{
+    gateway_core *core = self;
+    gateway_published *published = &core->published;
+
+    pthread_mutex_lock(&core->published_lock);
+    published->era = weir_stage_era(stage);
+    published->change_no = core->suite.next_change_no - 1;
+    published->backlog = core->backlog_count;
+    published->pending = core->pending_total;
+    published->processing = core->processing_total;
+    published->accepted_total = core->accepted_total;
+    published->ready_total = core->ready_total;
+    published->failed_total = core->failed_total;
+    published->retried_total = core->retried_total;
+    published->deleted_total = core->deleted_total;
+    published->superseded_total = core->superseded_total;
+    published->is_redriving = core->is_redriving;
+    for (int service = 1; service < WEIR_SERVICE_COUNT; service++) {
+        published->has_store[service] = core->known[service].store_id.len == WEIR_STORE_ID_SIZE;
+        memcpy(published->store_id[service], core->known_id[service], WEIR_STORE_ID_SIZE);
+    }
+    pthread_mutex_unlock(&core->published_lock);
+    if (core->change_added && core->changed_callback != NULL)
+        core->changed_callback(core->changed_ud);
+    core->change_added = false;
+}
+
+const weir_core_ops gateway_core_ops = {
+    .start = core_start,
+    .row = core_row,
+    .request = core_request,
+    .wake = core_wake,
+    .link_news = core_link_news,
+    .resolve = core_resolve,
+    .round_end = core_round_end,
+    .committed = core_committed,
+};
+
+/* ---- life ---- */
+
+gateway_core *
+gateway_core_create(const gateway_core_config *config)
+{
+    gateway_core *core = weir_alloc_zero(1, sizeof *core);
+
+    core->config = *config;
+    if (core->config.change_log_entries_max == 0)
+        core->config.change_log_entries_max = CHANGE_LOG_ENTRIES;
+    core->default_model = weir_strdup(config->default_model);
+    core->default_fingerprint = weir_strdup(config->default_fingerprint);
+    weir__internal__v1__suite_record__init(&core->suite);
+    core->suite.next_collection_no = 1;
+    core->suite.next_change_no = 1;
+    core->suite.next_backlog_no = 1;
+    core->trimmed_change_no = 1;
+    core->next_deadline_ms = INT64_MAX;
+    for (int service = 0; service < WEIR_SERVICE_COUNT; service++)
+        weir__internal__v1__known_store__init(&core->known[service]);
+    pthread_mutex_init(&core->published_lock, NULL);
+    return core;
+}
+
+static void
+destroy_collections(gateway_core *core)
+{
+    for (size_t bucket = 0; bucket < COLLECTION_BUCKETS; bucket++) {
+        while (core->by_number[bucket] != NULL) {
+            collection_entry *entry = core->by_number[bucket];
+            weir_arena *arena = entry->arena;
+
+            core->by_number[bucket] = entry->next_by_number;
+            weir_arena_destroy(&arena);
+        }
+    }
+}
+
+void
+gateway_core_destroy(gateway_core **core_p)
+{
+    gateway_core *core = *core_p;
+
+    if (core == NULL)
+        return;
+    gateway_destroy_waiters(core);
+    while (core->queues != NULL) {
+        backlog_queue *queue = core->queues;
+        core->queues = queue->next;
+        weir_free(queue->tenant);
+        weir_free(queue);
+    }
+    destroy_collections(core);
+    weir_buffer_fini(&core->key);
+    weir_buffer_fini(&core->range_end);
+    weir_buffer_fini(&core->redrive_after);
+    weir_free(core->default_model);
+    weir_free(core->default_fingerprint);
+    pthread_mutex_destroy(&core->published_lock);
+    weir_free(core);
+    *core_p = NULL;
+}
+
+void
+gateway_core_published(gateway_core *core, gateway_published *ret_published)
+{
+    pthread_mutex_lock(&core->published_lock);
+    *ret_published = core->published;
+    pthread_mutex_unlock(&core->published_lock);
+}
+
+void
+gateway_core_on_change(gateway_core *core, void (*changed)(void *ud), void *ud)
+{
+    core->changed_callback = changed;
+    core->changed_ud = ud;
+}

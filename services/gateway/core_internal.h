@@ -1,0 +1,180 @@
+/*
+ * core_internal.h - what the files of the gateway's core share.
+ *
+ *   core.c       the table of handlers, start, suite record, published numbers
+ *   records.c    the one function that changes a state; counters, change log
+ *   accept.c     accept, delete, retry, create collection
+ *   rows.c       ready, deleted, raise, give up, what reads learned
+ *   dispatch.c   backlog to outbox within credit; sources filled in when sent
+ *   waiters.c    calls that wait for a state
+ *   era.c        lost volumes: notice, era, seed, gate, re-drive
+ */
+#ifndef WEIR_GATEWAY_CORE_INTERNAL_H
+#define WEIR_GATEWAY_CORE_INTERNAL_H
+
+#include <pthread.h>
+
+#include "services/gateway/core.h"
+#include "services/gateway/keys.h"
+#include "services/gateway/views.h"
+
+#define DOCUMENT_STATE(name_) ((uint32_t)WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_##name_)
+#define STAGE_NUMBER(name_) ((uint32_t)WEIR__V1__STAGE__STAGE_##name_)
+#define LIFECYCLE(name_) (WEIR__INTERNAL__V1__LIFECYCLE_KIND__LIFECYCLE_KIND_##name_)
+
+typedef Weir__Internal__V1__Row row_message;
+typedef Weir__Internal__V1__LifecycleEvent lifecycle_event;
+
+/* A collection in memory: all of them are, since every accept asks. */
+typedef struct collection_entry collection_entry;
+struct collection_entry {
+    collection_entry *next_by_name, *next_by_number;
+    weir_arena *arena; /* holds the record */
+    collection_record *record;
+    counters_record counters;
+    bool counters_changed; /* in this round */
+    uint32_t waiters;      /* WaitCollection calls */
+};
+
+enum { COLLECTION_BUCKETS = 1024, WAITER_BUCKETS = 4096 };
+
+typedef enum waiter_kind { WAITER_INGEST = 1, WAITER_DOCUMENT, WAITER_DELETE, WAITER_COLLECTION } waiter_kind;
+
+typedef struct waiter waiter;
+struct waiter {
+    waiter *next;
+    waiter_kind kind;
+    uint64_t reply_to;
+    collection_entry *collection;
+    char *document_id; /* NULL for a whole collection */
+    int64_t revision;
+    int64_t until_ms;
+    uint32_t outcome; /* of an ingest */
+    bool collection_created;
+};
+
+/* The backlog of one tenant in one lane. */
+typedef struct backlog_queue backlog_queue;
+struct backlog_queue {
+    backlog_queue *next;
+    uint8_t lane;
+    char *tenant;
+    uint64_t count;
+    uint64_t from_number; /* no entry below: where the scan begins (never at the start: tombstones) */
+};
+
+struct gateway_core {
+    gateway_core_config config;
+    char *default_model, *default_fingerprint;
+    Weir__Internal__V1__SuiteRecord suite; /* repeated fields are owned below */
+    Weir__Internal__V1__KnownStore known[WEIR_SERVICE_COUNT];
+    uint8_t known_id[WEIR_SERVICE_COUNT][WEIR_STORE_ID_SIZE];
+    bool suite_changed;
+    weir_buffer redrive_after;
+    bool is_redriving, redrive_ready_too;
+
+    weir_buffer key, range_end; /* scratch */
+    collection_entry *by_name[COLLECTION_BUCKETS];
+    collection_entry *by_number[COLLECTION_BUCKETS];
+    collection_entry *changed[64]; /* entries with changed counters; beyond, all are looked at */
+    size_t changed_count;
+    waiter *waiters[WAITER_BUCKETS];
+    uint64_t waiter_count;
+    int64_t next_deadline_ms; /* earliest until_ms; INT64_MAX: none */
+    backlog_queue *queues;    /* ring order of the tenants is the list's */
+    uint64_t backlog_count;
+    uint64_t pending_total, processing_total;
+    uint64_t accepted_total, ready_total, failed_total, retried_total, deleted_total, superseded_total;
+    uint64_t trimmed_change_no;
+    bool change_added;
+    void (*changed_callback)(void *ud);
+    void *changed_ud;
+
+    pthread_mutex_t published_lock;
+    gateway_published published;
+};
+
+/* ---- records.c ---- */
+/* *ret NULL: absent. */
+weir_code gateway_get_document(gateway_core *core, weir_stage *stage, uint64_t collection_no, const char *document_id,
+    document_record **ret_document, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_get_revision(gateway_core *core, weir_stage *stage, uint64_t collection_no, const char *document_id,
+    int64_t revision, revision_record **ret_revision, weir_error *reterr) WEIR_MUST_CHECK;
+void gateway_put_document(gateway_core *core, weir_stage *stage, uint64_t collection_no, const char *document_id,
+    const document_record *document);
+/* Which revision of which document. */
+typedef struct revision_id {
+    collection_entry *collection;
+    const char *document_id;
+    int64_t revision;
+} revision_id;
+/* The one function that changes a state: record, counters, change log and update time move in the same batch.
+ * A state equal to the present one writes the record all the same.  Waiters are woken. */
+weir_code gateway_set_state(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision,
+    uint32_t state, weir_error *reterr) WEIR_MUST_CHECK;
+void gateway_tell(weir_stage *stage, const revision_id *id, const revision_record *revision,
+    Weir__Internal__V1__LifecycleKind kind);
+collection_entry *gateway_find_collection(const gateway_core *core, const char *tenant, const char *collection_id);
+collection_entry *gateway_find_collection_no(const gateway_core *core, uint64_t collection_no);
+weir_code gateway_add_collection(gateway_core *core, weir_bytes packed, collection_entry **ret_entry,
+    weir_error *reterr) WEIR_MUST_CHECK;
+void gateway_count(gateway_core *core, collection_entry *collection);
+weir_code gateway_load_collections(gateway_core *core, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
+void gateway_put_counters(gateway_core *core, weir_stage *stage);
+
+/* ---- accept.c ---- */
+weir_code gateway_on_accept(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
+    WEIR_MUST_CHECK;
+weir_code gateway_on_delete(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
+    WEIR_MUST_CHECK;
+weir_code gateway_on_retry(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
+    WEIR_MUST_CHECK;
+weir_code gateway_on_create_collection(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr) WEIR_MUST_CHECK;
+
+/* ---- rows.c ---- */
+weir_code gateway_on_row(gateway_core *core, weir_stage *stage, weir_link_kind link, uint64_t seq,
+    const row_message *row, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_learn(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
+    WEIR_MUST_CHECK;
+/* The one way to a new epoch: if the record's epoch is from_epoch, epoch + 1, PENDING, dispatched or in the backlog. */
+weir_code gateway_raise(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision,
+    uint8_t lane, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_retire_lower(gateway_core *core, weir_stage *stage, const revision_id *id, document_record *document,
+    uint32_t state, weir_error *reterr) WEIR_MUST_CHECK;
+
+/* ---- dispatch.c ---- */
+/* Hand the revision to ingest now, or put it into the backlog. */
+weir_code gateway_hand_over(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision,
+    int64_t deleted_below, uint8_t lane, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_dispatch(gateway_core *core, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_load_backlog(gateway_core *core, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_resolve(gateway_core *core, weir_stage *stage, weir_link_kind link, row_message *row,
+    weir_arena *arena, weir_error *reterr) WEIR_MUST_CHECK;
+
+/* ---- waiters.c ---- */
+weir_code gateway_on_wait(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
+    WEIR_MUST_CHECK;
+weir_code gateway_on_wait_collection(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr) WEIR_MUST_CHECK;
+/* Answer when the revision is terminal (delete: confirmed) or until_ms has come. */
+weir_code gateway_wait_for(gateway_core *core, weir_stage *stage, const waiter *wish, weir_error *reterr)
+    WEIR_MUST_CHECK;
+weir_code gateway_wake_document(gateway_core *core, weir_stage *stage, collection_entry *collection,
+    const char *document_id, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_wake_collections(gateway_core *core, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_expire_waiters(gateway_core *core, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
+void gateway_destroy_waiters(gateway_core *core);
+
+/* ---- era.c ---- */
+weir_code gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link, unsigned news,
+    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_peer_status(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_redrive_some(gateway_core *core, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
+
+/* A refusal as a reply; the handler goes on. */
+weir_code gateway_refuse(weir_stage *stage, uint64_t reply_to, weir_code code, const char *field, const char *format,
+    ...) WEIR_PRINTF(5, 6);
+
+#endif

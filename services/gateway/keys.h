@@ -1,0 +1,57 @@
+/*
+ * keys.h - every byte weir-gateway puts in RocksDB beside the stage's and the links' own.  Schema 1.
+ *
+ * Integers are big-endian, so byte order is numeric order; strings hold no NUL and end with one.  Lines are in sort order.
+ *
+ *   key                                                      value               written by
+ *   'B' lane u8, tenant NUL, number u64                      BacklogRecord       accept, retry, re-drive; dispatch deletes
+ *   'C' tenant NUL, collection_id NUL                        CollectionRecord    create
+ *   'D' collection_no u64, document_id NUL                   DocumentRecord      accept, delete, ready, deleted
+ *   'E' collection_no u64                                    tenant NUL, collection_id NUL   create
+ *   'G'                                                      SuiteRecord         accept, loss
+ *   'N' collection_no u64                                    CountersRecord      whatever changes a state
+ *   'Q' tenant NUL, method u8, request_id                    RequestRecord       accept, delete, retry, create
+ *   'R' collection_no u64, document_id NUL, revision u64     RevisionRecord      whatever changes a state
+ *   'S' collection_no u64, document_id NUL, revision u64     source bytes        accept; superseded and deleted delete
+ *   'W' change_no u64                                        ChangeRecord        whatever changes a state
+ *
+ * K1 each 'D' names an 'R' (newest_revision).  K2 each 'R' in PENDING, PROCESSING, READY or FAILED that is no delete has
+ * its 'S'.  K3 each 'R' in PENDING has one 'B'.  K4 'N' counts 'R' by state.  K5 each 'C' has its 'E'.
+ *
+ * A key is built here and nowhere else.  Buffers are cleared first.  Threads: pure.
+ */
+#ifndef WEIR_GATEWAY_KEYS_H
+#define WEIR_GATEWAY_KEYS_H
+
+#include "common/base/bytes.h"
+
+enum { GATEWAY_LANE_NEW = 0, GATEWAY_LANE_REDRIVE = 1 };
+
+typedef enum gateway_method { /* in 'Q' keys: never renumber */
+    GATEWAY_METHOD_INGEST = 1,
+    GATEWAY_METHOD_DELETE = 2,
+    GATEWAY_METHOD_RETRY = 3,
+    GATEWAY_METHOD_CREATE_COLLECTION = 4,
+} gateway_method;
+
+weir_bytes gateway_key_backlog(weir_buffer *key, uint8_t lane, const char *tenant, uint64_t number);
+weir_bytes gateway_key_collection(weir_buffer *key, const char *tenant, const char *collection_id);
+/* The range of a tenant's collections begins with this; tenant NULL: of all. */
+weir_bytes gateway_key_collections(weir_buffer *key, const char *tenant);
+weir_bytes gateway_key_collection_name(weir_buffer *key, uint64_t collection_no);
+weir_bytes gateway_key_document(weir_buffer *key, uint64_t collection_no, const char *document_id);
+/* The range of a collection's documents begins with this. */
+weir_bytes gateway_key_documents(weir_buffer *key, uint64_t collection_no);
+weir_bytes gateway_key_suite(weir_buffer *key);
+weir_bytes gateway_key_counters(weir_buffer *key, uint64_t collection_no);
+weir_bytes gateway_key_request(weir_buffer *key, const char *tenant, gateway_method method, const char *request_id);
+weir_bytes gateway_key_revision(weir_buffer *key, uint64_t collection_no, const char *document_id, int64_t revision);
+weir_bytes gateway_key_source(weir_buffer *key, uint64_t collection_no, const char *document_id, int64_t revision);
+weir_bytes gateway_key_change(weir_buffer *key, uint64_t change_no);
+
+/* The end of a range: `prefix` with its last byte raised by one (prefixes above end in NUL or in a tag). */
+weir_bytes gateway_key_after(weir_buffer *key, weir_bytes prefix);
+/* The document_id in a 'D' key; NULL when the key is not one. */
+const char *gateway_key_document_id(weir_bytes key);
+
+#endif

@@ -1,0 +1,243 @@
+/*
+ * rows.c - what the other services tell the gateway: READY, deleted, one more try, give up.
+ *
+ * READY is decided by the indexer and FAILED only after its revoke, so the two exclude each other; here they are only
+ * recorded, by compare-and-set on the epoch for a try and a giving up, and by maximum for READY.  A repeated row changes
+ * nothing.
+ */
+#include "common/base/assert.h"
+#include "common/base/log.h"
+#include "common/wire/wire.h"
+#include "services/gateway/core_internal.h"
+
+static bool
+is_live(uint32_t state)
+{
+    return state == DOCUMENT_STATE(PENDING) || state == DOCUMENT_STATE(PROCESSING);
+}
+
+static bool
+may_be_retired(uint32_t state)
+{
+    return is_live(state) || state == DOCUMENT_STATE(READY) || state == DOCUMENT_STATE(FAILED);
+}
+
+static Weir__Internal__V1__LifecycleKind
+retired_kind(uint32_t state)
+{
+    return state == DOCUMENT_STATE(DELETED) ? LIFECYCLE(DELETED) : LIFECYCLE(SUPERSEDED);
+}
+
+/* Every lower revision that is not over becomes SUPERSEDED or DELETED; READY ones too. */
+weir_code
+gateway_retire_lower(gateway_core *core, weir_stage *stage, const revision_id *id, document_record *document,
+    uint32_t state, weir_error *reterr)
+{
+    weir_code code = WEIR_OK;
+
+    for (int64_t lower = document->oldest_revision; lower < id->revision && code == WEIR_OK; lower++) {
+        revision_id lower_id = *id;
+        revision_record *revision = NULL;
+
+        lower_id.revision = lower;
+        code = gateway_get_revision(core, stage, id->collection->record->collection_no, id->document_id, lower,
+            &revision, reterr);
+        if (code != WEIR_OK || revision == NULL || !may_be_retired(revision->state))
+            continue;
+        if (state == DOCUMENT_STATE(DELETED))
+            revision->delete_time_ms = weir_stage_now_ms(stage);
+        code = gateway_set_state(core, stage, &lower_id, revision, state, reterr);
+        gateway_tell(stage, &lower_id, revision, retired_kind(state));
+    }
+    if (document->oldest_revision < id->revision)
+        document->oldest_revision = id->revision;
+    return code;
+}
+
+weir_code
+gateway_raise(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision, uint8_t lane,
+    weir_error *reterr)
+{
+    document_record *document = NULL;
+    const weir_code code = gateway_get_document(core, stage, id->collection->record->collection_no, id->document_id,
+        &document, reterr);
+
+    if (code != WEIR_OK)
+        return code;
+    weir_assert(document != NULL);
+    revision->epoch++;
+    revision->era = weir_stage_era(stage);
+    revision->stage = STAGE_NUMBER(ACCEPT);
+    gateway_tell(stage, id, revision, LIFECYCLE(ACCEPTED));
+    return gateway_hand_over(core, stage, id, revision, document->deleted_below, lane, reterr);
+}
+
+/* ---- READY ---- */
+
+static weir_code
+record_ready(gateway_core *core, weir_stage *stage, const revision_id *id, document_record *document,
+    revision_record *revision, const Weir__Internal__V1__ReadyRow *ready, weir_error *reterr)
+{
+    revision->chunk_count = ready->chunk_count;
+    revision->token_count = ready->token_count;
+    revision->ready_time_ms = ready->ready_time_ms;
+    revision->stage = STAGE_NUMBER(INDEX);
+    revision->failure = NULL;
+    if (ready->media_type[0] != 0)
+        revision->media_type = ready->media_type;
+    document->searchable_revision = id->revision;
+    weir_code code = gateway_set_state(core, stage, id, revision, DOCUMENT_STATE(READY), reterr);
+    if (code == WEIR_OK)
+        code = gateway_retire_lower(core, stage, id, document, DOCUMENT_STATE(SUPERSEDED), reterr);
+    gateway_put_document(core, stage, id->collection->record->collection_no, id->document_id, document);
+    return code;
+}
+
+/* READY of a lower epoch counts too while the record is not over: the revision can be seen, whoever asked for more. */
+static weir_code
+on_ready(gateway_core *core, weir_stage *stage, const revision_id *id, document_record *document,
+    revision_record *revision, const Weir__Internal__V1__ReadyRow *ready, weir_error *reterr)
+{
+    if (revision->state == DOCUMENT_STATE(FAILED)) {
+        weir_log(WEIR_LOG_ERROR, "document.ready_after_failed", WEIR_STR("document_id", id->document_id),
+            WEIR_INT("revision", id->revision));
+        return WEIR_OK;
+    }
+    if (!is_live(revision->state) || id->revision <= document->deleted_below)
+        return WEIR_OK;
+    return record_ready(core, stage, id, document, revision, ready, reterr);
+}
+
+/* ---- deleted ---- */
+
+static weir_code
+on_deleted(gateway_core *core, weir_stage *stage, const revision_id *id, document_record *document,
+    weir_error *reterr)
+{
+    if (id->revision <= document->delete_confirmed)
+        return WEIR_OK;
+    document->delete_confirmed = id->revision;
+    gateway_put_document(core, stage, id->collection->record->collection_no, id->document_id, document);
+    return gateway_wake_document(core, stage, id->collection, id->document_id, reterr);
+}
+
+/* ---- one more try, give up ---- */
+
+static weir_code
+on_raise(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision, int64_t epoch,
+    weir_error *reterr)
+{
+    if (revision->epoch == epoch && is_live(revision->state))
+        return gateway_raise(core, stage, id, revision, GATEWAY_LANE_NEW, reterr);
+    gateway_tell(stage, id, revision, LIFECYCLE(DROPPED));
+    return WEIR_OK;
+}
+
+static weir_code
+on_give_up(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision, int64_t epoch,
+    Weir__Internal__V1__Failure *failure, weir_error *reterr)
+{
+    if (revision->epoch != epoch || !is_live(revision->state)) {
+        gateway_tell(stage, id, revision, LIFECYCLE(DROPPED));
+        return WEIR_OK;
+    }
+    revision->failure = failure;
+    if (failure != NULL)
+        revision->stage = failure->stage;
+    const weir_code code = gateway_set_state(core, stage, id, revision, DOCUMENT_STATE(FAILED), reterr);
+    gateway_tell(stage, id, revision, LIFECYCLE(GAVE_UP));
+    return code;
+}
+
+/* ---- rows ---- */
+
+static weir_code
+dispatch_row(gateway_core *core, weir_stage *stage, const row_message *row, const revision_id *id,
+    document_record *document, revision_record *revision, weir_error *reterr)
+{
+    switch (row->payload_case) {
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_READY:
+        return on_ready(core, stage, id, document, revision, row->ready, reterr);
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_DELETED:
+        return on_deleted(core, stage, id, document, reterr);
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_RAISE:
+        return on_raise(core, stage, id, revision, row->epoch, reterr);
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_GIVE_UP:
+        return on_give_up(core, stage, id, revision, row->epoch, row->give_up->failure, reterr);
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD__NOT_SET:
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_DOCUMENT:
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_CHUNKS:
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_VECTORS:
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_DELETE:
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_SEED:
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_GATE:
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_EVENTS:
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_REVOKE:
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_REVOKE_ANSWER:
+    case _WEIR__INTERNAL__V1__ROW__PAYLOAD__CASE_IS_INT_SIZE:
+        break;
+    }
+    weir_log(WEIR_LOG_ERROR, "row.unexpected", WEIR_STR("document_id", row->document_id),
+        WEIR_INT("payload", row->payload_case));
+    return WEIR_OK;
+}
+
+weir_code
+gateway_on_row(gateway_core *core, weir_stage *stage, weir_link_kind link, uint64_t seq, const row_message *row,
+    weir_error *reterr)
+{
+    const revision_id id = { .collection = gateway_find_collection_no(core, row->collection_no),
+        .document_id = row->document_id,
+        .revision = row->revision };
+    document_record *document = NULL;
+    revision_record *revision = NULL;
+    weir_code code = WEIR_OK;
+
+    weir_stage_settle(stage, link, seq);
+    if (id.collection == NULL) {
+        weir_log(WEIR_LOG_ERROR, "row.unknown_collection", WEIR_INT("collection_no", row->collection_no));
+        return WEIR_OK;
+    }
+    code = gateway_get_document(core, stage, row->collection_no, id.document_id, &document, reterr);
+    if (code == WEIR_OK)
+        code = gateway_get_revision(core, stage, row->collection_no, id.document_id, id.revision, &revision, reterr);
+    if (code != WEIR_OK)
+        return code;
+    if (document == NULL || revision == NULL) {
+        weir_log(WEIR_LOG_ERROR, "row.unknown_document", WEIR_STR("document_id", row->document_id),
+            WEIR_INT("revision", row->revision));
+        return WEIR_OK;
+    }
+    return dispatch_row(core, stage, row, &id, document, revision, reterr);
+}
+
+/* What a read learned from the indexer's register is recorded as if its row had come, before the read answers. */
+weir_code
+gateway_on_learn(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
+{
+    const Weir__Internal__V1__LearnCommand *learn = (const Weir__Internal__V1__LearnCommand *)request->message;
+    const revision_id id = { .collection = gateway_find_collection_no(core, learn->collection_no),
+        .document_id = learn->document_id,
+        .revision = learn->revision };
+    Weir__Internal__V1__ReadyRow ready = WEIR__INTERNAL__V1__READY_ROW__INIT;
+    document_record *document = NULL;
+    revision_record *revision = NULL;
+    weir_code code = WEIR_OK;
+
+    if (id.collection != NULL)
+        code = gateway_get_document(core, stage, learn->collection_no, id.document_id, &document, reterr);
+    if (code == WEIR_OK && document != NULL)
+        code = gateway_get_revision(core, stage, learn->collection_no, id.document_id, id.revision, &revision, reterr);
+    ready.chunk_count = learn->chunk_count;
+    ready.token_count = learn->token_count;
+    ready.ready_time_ms = learn->ready_time_ms;
+    ready.media_type = learn->media_type;
+    if (code == WEIR_OK && revision != NULL)
+        code = on_ready(core, stage, &id, document, revision, &ready, reterr);
+    if (code != WEIR_OK)
+        return code;
+    Weir__Internal__V1__EmptyResponse *response = weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
+    weir__internal__v1__empty_response__init(response);
+    weir_stage_reply(stage, request->reply_to, &response->base);
+    return WEIR_OK;
+}

@@ -1,0 +1,48 @@
+/*
+ * views.h - records of the gateway as the public messages that clients see; and tokens.
+ *
+ * Everything is built in the arena and borrows from the records.  Threads: pure.
+ */
+#ifndef WEIR_GATEWAY_VIEWS_H
+#define WEIR_GATEWAY_VIEWS_H
+
+#include "common/base/arena.h"
+#include "common/base/bytes.h"
+#include "common/base/error.h"
+#include "weir/internal/v1/record.pb-c.h"
+#include "weir/v1/collection.pb-c.h"
+#include "weir/v1/document.pb-c.h"
+
+typedef Weir__Internal__V1__CollectionRecord collection_record;
+typedef Weir__Internal__V1__DocumentRecord document_record;
+typedef Weir__Internal__V1__RevisionRecord revision_record;
+typedef Weir__Internal__V1__CountersRecord counters_record;
+typedef Weir__Internal__V1__Failure failure_record;
+
+/* True for READY, FAILED, SUPERSEDED, DELETED. */
+bool gateway_state_is_terminal(uint32_t state);
+
+Weir__V1__Document *gateway_view_document(weir_arena *arena, const collection_record *collection,
+    const document_record *document, const revision_record *revision, const char *document_id, int64_t number);
+/* counters may be NULL. */
+Weir__V1__Collection *gateway_view_collection(weir_arena *arena, const collection_record *collection,
+    const counters_record *counters);
+Weir__V1__FailureInfo *gateway_view_failure(weir_arena *arena, const failure_record *failure);
+Google__Protobuf__Timestamp *gateway_view_time(weir_arena *arena, int64_t wall_ms); /* 0: NULL */
+Google__Protobuf__Duration *gateway_view_duration(weir_arena *arena, int64_t duration_ms);
+
+/* An opaque, checksummed token (page tokens, consistency tokens, resume tokens): lower-case hex. */
+char *gateway_token_encode(weir_arena *arena, uint8_t kind, weir_bytes content);
+/* The content, in the arena; false when it is foreign, damaged or of another kind. */
+bool gateway_token_decode(weir_arena *arena, uint8_t kind, const char *token, weir_bytes *ret_content);
+enum { GATEWAY_TOKEN_PAGE = 1, GATEWAY_TOKEN_CONSISTENCY = 2, GATEWAY_TOKEN_RESUME = 3 };
+
+/* A write that a token names. */
+typedef struct gateway_write {
+    uint64_t collection_no;
+    int64_t revision;
+    const char *document_id;
+} gateway_write;
+bool gateway_consistency_decode(weir_arena *arena, const char *token, gateway_write *ret_write);
+
+#endif

@@ -1,0 +1,306 @@
+/*
+ * waiters.c - calls that wait for a state: ingest with `wait`, WaitDocument, a delete that waits for the indexer, and
+ * WaitCollection.
+ *
+ * A waiter registers and looks in the same step of the core, so it cannot miss a change.  Waiters are memory only: they die
+ * with their calls, and the answer after a restart comes from the record.
+ */
+#include "common/base/assert.h"
+#include "common/base/hash.h"
+#include "services/gateway/core_internal.h"
+
+enum { DEADLINE_GRAIN_MS = 20 };
+
+static size_t
+bucket_of(const collection_entry *collection, const char *document_id)
+{
+    const char *name = document_id != NULL ? document_id : "";
+
+    return weir_hash64(weir_bytes_str(name), collection->record->collection_no) % WAITER_BUCKETS;
+}
+
+static void
+waiter_destroy(gateway_core *core, waiter *done)
+{
+    if (done->kind == WAITER_COLLECTION)
+        done->collection->waiters--;
+    core->waiter_count--;
+    weir_free(done->document_id);
+    weir_free(done);
+}
+
+static void
+waiter_add(gateway_core *core, weir_stage *stage, const waiter *wish)
+{
+    waiter *made = weir_alloc(sizeof *made);
+    waiter **bucket = &core->waiters[bucket_of(wish->collection, wish->document_id)];
+
+    *made = *wish;
+    made->document_id = wish->document_id != NULL ? weir_strdup(wish->document_id) : NULL;
+    made->next = *bucket;
+    *bucket = made;
+    core->waiter_count++;
+    if (wish->kind == WAITER_COLLECTION)
+        wish->collection->waiters++;
+    if (wish->until_ms < core->next_deadline_ms)
+        core->next_deadline_ms = wish->until_ms;
+    weir_stage_wake_at(stage, core->next_deadline_ms);
+}
+
+/* ---- answers ---- */
+
+static void
+answer_ingest(weir_stage *stage, const waiter *done, Weir__V1__Document *view)
+{
+    Weir__V1__IngestDocumentResponse *response = weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
+
+    weir__v1__ingest_document_response__init(response);
+    response->document = view;
+    response->outcome = (Weir__V1__IngestOutcome)done->outcome;
+    response->collection_created = done->collection_created;
+    weir_stage_reply(stage, done->reply_to, &response->base);
+}
+
+static void
+answer_wait(weir_stage *stage, const waiter *done, Weir__V1__Document *view)
+{
+    Weir__V1__WaitDocumentResponse *response = weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
+
+    weir__v1__wait_document_response__init(response);
+    response->document = view;
+    weir_stage_reply(stage, done->reply_to, &response->base);
+}
+
+static void
+answer_deleted(weir_stage *stage, const waiter *done, Weir__V1__Document *view, bool is_confirmed)
+{
+    if (!is_confirmed) {
+        weir_error error;
+        weir_error_set(&error, WEIR_SERVICE_UNAVAILABLE,
+            "the delete is durable, but the indexer has not confirmed it in time; it still takes effect: ask again");
+        error.retry_after_ms = 1000;
+        weir_stage_fail(stage, done->reply_to, &error);
+        return;
+    }
+    Weir__V1__DeleteDocumentResponse *response = weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
+    weir__v1__delete_document_response__init(response);
+    response->document = view;
+    weir_stage_reply(stage, done->reply_to, &response->base);
+}
+
+static void
+answer_collection(weir_stage *stage, const waiter *done)
+{
+    Weir__V1__WaitCollectionResponse *response = weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
+    const counters_record *counters = &done->collection->counters;
+
+    weir__v1__wait_collection_response__init(response);
+    response->settled = counters->pending + counters->processing == 0;
+    response->pending = (int64_t)counters->pending;
+    response->processing = (int64_t)counters->processing;
+    response->ready = (int64_t)counters->ready;
+    response->failed = (int64_t)counters->failed;
+    response->superseded = (int64_t)counters->superseded;
+    response->deleted = (int64_t)counters->deleted;
+    weir_stage_reply(stage, done->reply_to, &response->base);
+}
+
+/* Answer if the state is there or `is_late`; *ret_answered says whether it was. */
+static weir_code
+try_answer(gateway_core *core, weir_stage *stage, const waiter *done, bool is_late, bool *ret_answered,
+    weir_error *reterr)
+{
+    const uint64_t collection_no = done->collection->record->collection_no;
+    document_record *document = NULL;
+    revision_record *revision = NULL;
+    weir_code code = gateway_get_document(core, stage, collection_no, done->document_id, &document, reterr);
+
+    if (code == WEIR_OK)
+        code = gateway_get_revision(core, stage, collection_no, done->document_id, done->revision, &revision, reterr);
+    if (code != WEIR_OK)
+        return code;
+    weir_assert(document != NULL && revision != NULL);
+    const bool is_confirmed = document->delete_confirmed >= done->revision;
+    const bool is_there =
+        done->kind == WAITER_DELETE ? is_confirmed : gateway_state_is_terminal(revision->state);
+    *ret_answered = is_there || is_late;
+    if (!*ret_answered)
+        return WEIR_OK;
+    Weir__V1__Document *view = gateway_view_document(weir_stage_arena(stage), done->collection->record, document,
+        revision, done->document_id, done->revision);
+    if (done->kind == WAITER_INGEST)
+        answer_ingest(stage, done, view);
+    else if (done->kind == WAITER_DELETE)
+        answer_deleted(stage, done, view, is_confirmed);
+    else
+        answer_wait(stage, done, view);
+    return WEIR_OK;
+}
+
+weir_code
+gateway_wait_for(gateway_core *core, weir_stage *stage, const waiter *wish, weir_error *reterr)
+{
+    bool answered = false;
+    const bool is_late = wish->until_ms <= weir_stage_now_ms(stage);
+
+    if (wish->reply_to == 0)
+        return WEIR_OK;
+    const weir_code code = try_answer(core, stage, wish, is_late, &answered, reterr);
+    if (code == WEIR_OK && !answered)
+        waiter_add(core, stage, wish);
+    return code;
+}
+
+weir_code
+gateway_wake_document(gateway_core *core, weir_stage *stage, collection_entry *collection, const char *document_id,
+    weir_error *reterr)
+{
+    waiter **at = &core->waiters[bucket_of(collection, document_id)];
+    weir_code code = WEIR_OK;
+
+    while (core->waiter_count > 0 && *at != NULL && code == WEIR_OK) {
+        waiter *candidate = *at;
+        bool answered = false;
+
+        if (candidate->collection == collection && candidate->document_id != NULL &&
+            candidate->kind != WAITER_COLLECTION && strcmp(candidate->document_id, document_id) == 0)
+            code = try_answer(core, stage, candidate, false, &answered, reterr);
+        if (!answered) {
+            at = &candidate->next;
+            continue;
+        }
+        *at = candidate->next;
+        waiter_destroy(core, candidate);
+    }
+    return code;
+}
+
+/* At the end of a round: collections whose counters changed may have settled. */
+weir_code
+gateway_wake_collections(gateway_core *core, weir_stage *stage, weir_error *reterr)
+{
+    const size_t kept = sizeof core->changed / sizeof core->changed[0];
+    const size_t count = core->changed_count < kept ? core->changed_count : kept;
+
+    (void)reterr;
+    for (size_t i = 0; i < count; i++) {
+        collection_entry *collection = core->changed[i];
+        waiter **at = &core->waiters[bucket_of(collection, NULL)];
+
+        if (collection->waiters == 0 || collection->counters.pending + collection->counters.processing > 0)
+            continue;
+        while (*at != NULL) {
+            waiter *candidate = *at;
+
+            if (candidate->collection != collection || candidate->kind != WAITER_COLLECTION) {
+                at = &candidate->next;
+                continue;
+            }
+            answer_collection(stage, candidate);
+            *at = candidate->next;
+            waiter_destroy(core, candidate);
+        }
+    }
+    return WEIR_OK;
+}
+
+/* Those whose time is over are answered as things stand. */
+weir_code
+gateway_expire_waiters(gateway_core *core, weir_stage *stage, weir_error *reterr)
+{
+    const int64_t now_ms = weir_stage_now_ms(stage);
+    int64_t next_ms = INT64_MAX;
+    weir_code code = WEIR_OK;
+
+    if (core->waiter_count == 0 || core->next_deadline_ms > now_ms)
+        return WEIR_OK;
+    for (size_t bucket = 0; bucket < WAITER_BUCKETS && code == WEIR_OK; bucket++) {
+        for (waiter **at = &core->waiters[bucket]; *at != NULL && code == WEIR_OK;) {
+            waiter *candidate = *at;
+            bool answered = candidate->kind == WAITER_COLLECTION;
+
+            if (candidate->until_ms > now_ms) {
+                next_ms = candidate->until_ms < next_ms ? candidate->until_ms : next_ms;
+                at = &candidate->next;
+                continue;
+            }
+            if (candidate->kind == WAITER_COLLECTION)
+                answer_collection(stage, candidate);
+            else
+                code = try_answer(core, stage, candidate, true, &answered, reterr);
+            *at = candidate->next;
+            waiter_destroy(core, candidate);
+        }
+    }
+    core->next_deadline_ms = next_ms;
+    if (next_ms != INT64_MAX)
+        weir_stage_wake_at(stage, next_ms > now_ms + DEADLINE_GRAIN_MS ? next_ms : now_ms + DEADLINE_GRAIN_MS);
+    return code;
+}
+
+void
+gateway_destroy_waiters(gateway_core *core)
+{
+    for (size_t bucket = 0; bucket < WAITER_BUCKETS; bucket++) {
+        while (core->waiters[bucket] != NULL) {
+            waiter *gone = core->waiters[bucket];
+            core->waiters[bucket] = gone->next;
+            waiter_destroy(core, gone);
+        }
+    }
+}
+
+/* ---- requests ---- */
+
+weir_code
+gateway_on_wait(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
+{
+    const Weir__Internal__V1__WaitCommand *command = (const Weir__Internal__V1__WaitCommand *)request->message;
+    waiter wish = { .kind = WAITER_DOCUMENT,
+        .reply_to = request->reply_to,
+        .collection = gateway_find_collection(core, request->tenant, command->collection_id),
+        .document_id = command->document_id,
+        .revision = command->revision,
+        .until_ms = command->wait_until_ms };
+    document_record *document = NULL;
+    revision_record *revision = NULL;
+    weir_code code = WEIR_OK;
+
+    if (wish.collection == NULL)
+        return gateway_refuse(stage, request->reply_to, WEIR_COLLECTION_NOT_FOUND, "collection_id",
+            "there is no collection \"%s\"", command->collection_id);
+    const uint64_t collection_no = wish.collection->record->collection_no;
+    code = gateway_get_document(core, stage, collection_no, wish.document_id, &document, reterr);
+    if (code == WEIR_OK && document != NULL && wish.revision == 0)
+        wish.revision = document->newest_revision;
+    if (code == WEIR_OK && document != NULL)
+        code = gateway_get_revision(core, stage, collection_no, wish.document_id, wish.revision, &revision, reterr);
+    if (code != WEIR_OK)
+        return code;
+    if (revision == NULL)
+        return gateway_refuse(stage, request->reply_to, WEIR_DOCUMENT_NOT_FOUND, "document_id",
+            "there is no such revision of document \"%s\"", command->document_id);
+    return gateway_wait_for(core, stage, &wish, reterr);
+}
+
+weir_code
+gateway_on_wait_collection(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
+{
+    const Weir__Internal__V1__WaitCollectionCommand *command =
+        (const Weir__Internal__V1__WaitCollectionCommand *)request->message;
+    const waiter wish = { .kind = WAITER_COLLECTION,
+        .reply_to = request->reply_to,
+        .collection = gateway_find_collection(core, request->tenant, command->collection_id),
+        .until_ms = command->wait_until_ms };
+
+    (void)reterr;
+    if (wish.collection == NULL)
+        return gateway_refuse(stage, request->reply_to, WEIR_COLLECTION_NOT_FOUND, "collection_id",
+            "there is no collection \"%s\"", command->collection_id);
+    if (wish.collection->counters.pending + wish.collection->counters.processing == 0 ||
+        wish.until_ms <= weir_stage_now_ms(stage))
+        answer_collection(stage, &wish);
+    else
+        waiter_add(core, stage, &wish);
+    return WEIR_OK;
+}
