@@ -34,7 +34,7 @@ typedef struct weir_http_options {
     uint32_t timeout_ms;      /* without progress; 0: 30 s.  Suspended requests do not count */
     weir_http_handler *handler;
     void *context;
-    /* Body of the answer to a request that is refused before the handler (400, 411, 413, 431):
+    /* Body of the answer to a request that is refused before the handler (400, 413, 503):
      * "application/json" and text by status; NULL: a line of plain text. */
     void (*refused)(int status, const char **ret_content_type, const char **ret_body);
 } weir_http_options;
@@ -45,27 +45,31 @@ weir_code weir_http_server_start(const weir_http_options *options, weir_http_ser
 uint16_t weir_http_server_port(const weir_http_server *server);
 /* Close the listening socket: no new connections; requests under way go on. */
 void weir_http_server_quiesce(weir_http_server *server);
-/* Waits until every request has been answered, then closes everything.  Accepts NULL. */
+/* Tells every owner that its client is gone, waits until all have answered, closes everything.
+ * Requests that come meanwhile are answered 503.  Accepts NULL. */
 void weir_http_server_stop(weir_http_server **server_p);
 
 /* ---- the request; strings and bytes live as long as it does ---- */
 
 const char *weir_http_method(const weir_http_request *request); /* "GET" */
-const char *weir_http_path(const weir_http_request
-        *request); /* as sent, percent-encoded, without the query */
-const char *weir_http_query(const weir_http_request *request,
-    const char *name); /* decoded; NULL: absent */
-const char *weir_http_header(const weir_http_request *request,
-    const char *name); /* any case; NULL: absent */
+/* As sent, percent-encoded, without the query; begins with a slash. */
+const char *weir_http_path(const weir_http_request *request);
+/* Decoded; the first of that name; NULL: absent.  Escapes were checked: a bad one was answered 400.
+ */
+const char *weir_http_query(const weir_http_request *request, const char *name);
+/* The first of that name in any case; NULL: absent. */
+const char *weir_http_header(const weir_http_request *request, const char *name);
 weir_bytes weir_http_body(const weir_http_request *request);
 const char *weir_http_peer(const weir_http_request *request); /* "127.0.0.1:41234" */
 /* Decode %XX in text[0..size) into out (size + 1 bytes, NUL-ended); false: bad escape or a NUL. */
 bool weir_http_percent_decode(const char *text, size_t size, char *out);
 
-/* The handler's own pointer; `gone` (may be NULL) runs once when the client goes away before the
- * answer, any thread. */
+/* The owner's own pointer; `gone` (may be NULL) runs at most once, on any thread, when the client
+ * has gone away (or the server stops) before the answer; the request is still to be answered.
+ * `gone` and `writable` never run after the answer or the end of the stream has returned; therefore
+ * do not answer while holding a lock that they take. */
 void weir_http_set_state(weir_http_request *request, void *state,
-    void (*gone)(weir_http_request *, void *state));
+    void (*gone)(weir_http_request *request, void *state));
 void *weir_http_state(const weir_http_request *request);
 
 /* ---- the answer ---- */
