@@ -116,6 +116,7 @@ free_call(weir_rpc_call *call)
     weir_arena_destroy(&call->message_arena);
     weir_arena_destroy(&call->arena);
     weir_free(call->peer);
+    weir_free(call->raw_message);
     pthread_mutex_destroy(&call->lock);
     weir_free(call);
 }
@@ -170,7 +171,7 @@ observe(weir_rpc_call *call)
     const weir_rpc_call_stats stats = {
         .path = call->row == NULL ? "unknown" : call->row->method->path,
         .code = error->code,
-        .grpc_status = weir_code_grpc_status(error->code),
+        .grpc_status = call->raw ? call->raw_status : weir_code_grpc_status(error->code),
         .duration_us = weir_clock_mono_us() - call->started_us,
         .received_bytes = call->received_bytes,
         .sent_bytes = call->sent_bytes,
@@ -343,22 +344,22 @@ add_details(weir_rpc_call *call)
     wr_pairs_add(&call->trailers, "grpc-retry-pushback-ms", weir_bytes_str(number));
 }
 
-/* `text` lives through the batch's start; the caller unrefs it. */
 static grpc_op
 status_op(weir_rpc_call *call, grpc_slice *text)
 {
-    const bool failed = call->error.code != WEIR_OK;
+    const int status = call->raw ? call->raw_status : weir_code_grpc_status(call->error.code);
 
-    if (failed)
+    if (status != 0 && !call->raw)
         add_details(call);
-    *text = failed ? grpc_slice_from_copied_string(call->error.message) : grpc_empty_slice();
+    *text = grpc_slice_from_copied_string(
+        status == 0 ? "" : (call->raw ? call->raw_message : call->error.message));
     call->status_sent = true;
     return (grpc_op){
         .op = GRPC_OP_SEND_STATUS_FROM_SERVER,
         .data.send_status_from_server = { .trailing_metadata_count = call->trailers.count,
             .trailing_metadata = call->trailers.items,
-            .status = (grpc_status_code)weir_code_grpc_status(call->error.code),
-            .status_details = failed ? text : NULL },
+            .status = (grpc_status_code)status,
+            .status_details = status == 0 ? NULL : text },
     };
 }
 
@@ -544,6 +545,26 @@ weir_rpc_fail_with(weir_rpc_call *call, weir_code code, const char *format, ...)
     va_end(arguments);
     weir_error_set(&error, code, "%s", text);
     weir_rpc_fail(call, &error);
+}
+
+void
+weir_rpc_fail_raw(
+    weir_rpc_call *call, int grpc_status, const char *message, weir_bytes details)
+{
+    weir_error error;
+
+    weir_assert(grpc_status != 0);
+    pthread_mutex_lock(&call->lock);
+    if (!call->decided && !call->raw) {
+        call->raw = true;
+        call->raw_status = grpc_status;
+        call->raw_message = weir_strdup(message);
+        if (details.size > 0)
+            wr_pairs_add(&call->trailers, "grpc-status-details-bin", details);
+    }
+    pthread_mutex_unlock(&call->lock);
+    weir_error_set(&error, wr_status_code(grpc_status), "%s", message);
+    finish(call, &error, NULL, NULL);
 }
 
 void

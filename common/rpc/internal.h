@@ -101,6 +101,8 @@ int64_t wr_deadline_ms(gpr_timespec deadline);
 
 /* Pause to tell the client; 0: none. */
 uint32_t wr_status_retry_ms(const weir_error *error);
+/* The plainest code of a gRPC status number. */
+weir_code wr_status_code(int grpc_status);
 /* What a call ended with at the client: status number, text and the trailers' details, as one
  * error. */
 void wr_status_decode(int grpc_status, weir_bytes message, weir_bytes details,
@@ -274,6 +276,9 @@ struct weir_rpc_call {
     bool resumed; /* resume came before the callback said HOLD */
     bool half_closed;
     weir_error error;
+    bool raw; /* the status is raw_status and raw_message, the details are set already */
+    int raw_status;
+    char *raw_message;
     wr_outbox outbox;
     wr_outgoing *sending;
     grpc_byte_buffer *incoming;

@@ -169,6 +169,10 @@ void weir_rpc_finish(weir_rpc_call *call);
 void weir_rpc_fail(weir_rpc_call *call, const weir_error *error);
 void weir_rpc_fail_with(weir_rpc_call *call, weir_code code, const char *format, ...)
     WEIR_PRINTF(3, 4);
+/* Finish with a gRPC status as it is, and with `details` (may be empty) in grpc-status-details-bin:
+ * for what stands in for another server.  weir's own failures go through weir_rpc_fail. */
+void weir_rpc_fail_raw(
+    weir_rpc_call *call, int grpc_status, const char *message, weir_bytes details);
 /* After WEIR_RPC_HOLD: read on.  May be called before the message callback has returned HOLD. */
 void weir_rpc_resume(weir_rpc_call *call);
 /* Inside `message` or before resume: the arena that holds the message, now the caller's

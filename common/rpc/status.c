@@ -132,8 +132,8 @@ weir_rpc_status_encode(const weir_error *error, const char *request_id, weir_buf
 /* ---- at the client ---- */
 
 /* For a server that sends no ErrorInfo: the plainest code of each gRPC status. */
-static weir_code
-code_of_status(int grpc_status)
+weir_code
+wr_status_code(int grpc_status)
 {
     static const weir_code codes[] = {
         WEIR_OK,
@@ -227,7 +227,7 @@ wr_status_decode(int grpc_status, weir_bytes message, weir_bytes details, weir_e
     weir_arena *arena;
     ProtobufCMessage *decoded = NULL;
 
-    weir_error_set(ret_error, code_of_status(grpc_status), "%.*s", (int)message.size,
+    weir_error_set(ret_error, wr_status_code(grpc_status), "%.*s", (int)message.size,
         (const char *)message.data);
     if (details.size == 0 || grpc_status == 0)
         return;
