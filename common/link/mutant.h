@@ -23,7 +23,6 @@
     X(ROWS_BEFORE_ANSWER, "rows leave before B has answered the HELLO")                     \
     X(RESET_TWICE, "RESET is not tied to an era")                                           \
     X(LATE_ANSWER, "A compares the cursor with its present acked, not with the echoed one") \
-    X(ROWS_BEFORE_HELLO, "B takes rows before its own boot has seen a HELLO")               \
     X(RESET_IN_FLIGHT, "B applies a RESET while rows of before are in flight")              \
     X(TRIM_APART, "rows are deleted before `acked` is written")                             \
     X(REPLACED_TAKEN, "A adopts a database again that was replaced")                        \

@@ -132,11 +132,12 @@ one_row(rows_call *call, uint64_t seq, ProtobufCBinaryData data, bool *ret_go_on
         rx->ack_due = rx->ack_due || seq <= rx->committed;
         return WEIR_OK;
     }
-    if (seq == rx->received + 1 || LINK_MUTANT(GAP_TAKEN)) {
-        if (LINK_MUTANT(GAP_TAKEN))
-            seq = rx->received + 1;
-        return next_row(call, seq, weir_bytes_of(data.data, data.len), ret_go_on, reterr);
+    while (LINK_MUTANT(GAP_TAKEN) && rx->received + 1 < seq) {
+        take(rx);
+        weir_link_rx_settle(rx, rx->received);
     }
+    if (seq == rx->received + 1)
+        return next_row(call, seq, weir_bytes_of(data.data, data.len), ret_go_on, reterr);
     *ret_go_on = false;
     rx->gap_total++;
     link_rx_want_resend(rx, call->now_ms);
@@ -152,7 +153,7 @@ are_welcome(weir_link_rx *rx, const Weir__Internal__V1__Frame *frame, int64_t no
         return false;
     if (rx->alarm[0] != 0 || rx->holding)
         return false;
-    if (!rx->hello_seen && !LINK_MUTANT(ROWS_BEFORE_HELLO)) {
+    if (!rx->hello_seen) {
         link_rx_want_resend(rx,
             now_ms); /* shows the sender our boot, so that it says HELLO at once */
         return false;

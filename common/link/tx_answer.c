@@ -151,12 +151,10 @@ static bool
 ack_is_ours(const weir_link_tx *tx, const Weir__Internal__V1__Frame *frame,
     const Weir__Internal__V1__Ack *ack)
 {
-    if (tx->state != WEIR_LINK_OPEN || !link_id_is(tx->peer_store_id, frame->store_id))
-        return false;
-    if (ack->cursor >= tx->next_committed)
+    if (!link_id_is(tx->peer_store_id, frame->store_id) || ack->cursor >= tx->next_committed)
         return false;
     return LINK_MUTANT(NO_ECHO) ||
-        (link_id_is(tx->store_id, ack->sender_store_id) &&
+        (tx->state == WEIR_LINK_OPEN && link_id_is(tx->store_id, ack->sender_store_id) &&
             link_boot_is(&tx->boot, ack->sender_boot));
 }
 
