@@ -27,15 +27,17 @@ typedef struct weir_store_ops {
     void (*stats_read)(weir_store *store, weir_store_stats *ret_stats);
 } weir_store_ops;
 
+/* Each move answers whether the iterator stands on a key; store.c then holds the key against the
+ * bounds. */
 typedef struct weir_iter_ops {
+    bool (*seek)(weir_iter *iter, weir_bytes key);        /* the first key >= key */
+    bool (*seek_before)(weir_iter *iter, weir_bytes key); /* the last key < key; empty: of all */
     bool (*next)(weir_iter *iter);
-    bool (*seek)(weir_iter *iter, weir_bytes key);
-    bool (*last)(weir_iter *iter);
     bool (*prev)(weir_iter *iter);
     weir_bytes (*key)(const weir_iter *iter);
     weir_bytes (*value)(const weir_iter *iter);
     weir_code (*status)(const weir_iter *iter, weir_error *reterr);
-    void (*destroy)(weir_iter *iter); /* frees it */
+    void (*destroy)(weir_iter *iter); /* frees it, but for the bounds */
 } weir_iter_ops;
 
 typedef struct weir_batch_ops {
@@ -53,8 +55,7 @@ struct weir_store {
     atomic_uint open_count; /* batches, iterators and snapshots: none may outlive the store */
 };
 
-/* store.c fills `store`, `open_iters`, `bytes` and `count` of a batch, `store` and `batch` of an
- * iterator. */
+/* An implementation sets ops; the rest is store.c's. */
 struct weir_batch {
     const weir_batch_ops *ops;
     weir_store *store;
@@ -63,11 +64,30 @@ struct weir_batch {
     size_t bytes;
 };
 
+typedef enum weir_iter_place {
+    WEIR_ITER_BEFORE = 0, /* before the first key of the range */
+    WEIR_ITER_ON,
+    WEIR_ITER_AFTER /* after the last one, or an error: there is no way on */
+} weir_iter_place;
+
+/* An implementation calls weir_iter_init; the rest is store.c's. */
 struct weir_iter {
     const weir_iter_ops *ops;
     weir_store *store;
     weir_batch *batch; /* NULL: over committed state only */
-    bool is_valid;     /* store.c: stands on a key */
+    weir_iter_place place;
+    weir_buffer lower;
+    weir_buffer upper; /* empty: no bound */
 };
+
+/* Copies the bounds, so that an implementation may point into the iterator for as long as it
+ * lives. */
+static inline void
+weir_iter_init(weir_iter *iter, const weir_iter_ops *ops, weir_bytes lower, weir_bytes upper)
+{
+    iter->ops = ops;
+    weir_buffer_append(&iter->lower, lower.data, lower.size);
+    weir_buffer_append(&iter->upper, upper.data, upper.size);
+}
 
 #endif

@@ -65,42 +65,69 @@ weir_store_iter(weir_store *store, const weir_snapshot *snapshot, weir_bytes low
     return adopt_iter(store->ops->iter(store, snapshot, lower, upper), store, NULL);
 }
 
+static bool
+is_in_range(const weir_iter *iter)
+{
+    const weir_bytes key = iter->ops->key(iter);
+    const weir_bytes upper = weir_buffer_view(&iter->upper);
+
+    return weir_bytes_compare(key, weir_buffer_view(&iter->lower)) >= 0 &&
+        (upper.size == 0 || weir_bytes_compare(key, upper) < 0);
+}
+
+/* The move found a key or not; one outside the range is none, and `otherwise` says on which side
+ * that leaves us. */
+static bool
+settle(weir_iter *iter, bool is_on_key, weir_iter_place otherwise)
+{
+    iter->place = is_on_key && is_in_range(iter) ? WEIR_ITER_ON : otherwise;
+    return iter->place == WEIR_ITER_ON;
+}
+
 bool
 weir_iter_next(weir_iter *iter)
 {
-    return iter->is_valid = iter->ops->next(iter);
+    if (iter->place == WEIR_ITER_AFTER)
+        return false;
+    if (iter->place == WEIR_ITER_BEFORE)
+        return weir_iter_seek(iter, weir_buffer_view(&iter->lower));
+    return settle(iter, iter->ops->next(iter), WEIR_ITER_AFTER);
 }
 
 bool
 weir_iter_seek(weir_iter *iter, weir_bytes key)
 {
-    return iter->is_valid = iter->ops->seek(iter, key);
+    const weir_bytes lower = weir_buffer_view(&iter->lower);
+    const weir_bytes target = weir_bytes_compare(key, lower) < 0 ? lower : key;
+
+    return settle(iter, iter->ops->seek(iter, target), WEIR_ITER_AFTER);
 }
 
 bool
 weir_iter_last(weir_iter *iter)
 {
-    return iter->is_valid = iter->ops->last(iter);
+    return settle(iter, iter->ops->seek_before(iter, weir_buffer_view(&iter->upper)),
+        WEIR_ITER_BEFORE);
 }
 
 bool
 weir_iter_prev(weir_iter *iter)
 {
-    weir_assert(iter->is_valid);
-    return iter->is_valid = iter->ops->prev(iter);
+    weir_assert(iter->place == WEIR_ITER_ON);
+    return settle(iter, iter->ops->prev(iter), WEIR_ITER_BEFORE);
 }
 
 weir_bytes
 weir_iter_key(const weir_iter *iter)
 {
-    weir_assert(iter->is_valid);
+    weir_assert(iter->place == WEIR_ITER_ON);
     return iter->ops->key(iter);
 }
 
 weir_bytes
 weir_iter_value(const weir_iter *iter)
 {
-    weir_assert(iter->is_valid);
+    weir_assert(iter->place == WEIR_ITER_ON);
     return iter->ops->value(iter);
 }
 
@@ -121,7 +148,12 @@ weir_iter_destroy(weir_iter **iter_p)
 
     if (iter->batch != NULL)
         iter->batch->open_iters--;
+    weir_buffer lower = iter->lower;
+    weir_buffer upper = iter->upper;
+
     iter->ops->destroy(iter);
+    weir_buffer_fini(&lower); /* only now: the implementation may have pointed into them */
+    weir_buffer_fini(&upper);
     *iter_p = NULL;
     atomic_fetch_sub(&store->open_count, 1);
 }

@@ -10,6 +10,8 @@
  * or absent after a crash at any instruction.  Batches become durable in commit order: an unsynced
  * batch is never lost while a later synced one survives.
  *
+ * Keys are the callers' but for one: "mschema" holds the service and schema of a store on disk.
+ *
  * Threads: get, iterators and snapshots from any thread; commit from one thread (the committer); a
  * batch or an iterator belongs to one thread at a time.
  */
@@ -28,7 +30,7 @@ typedef struct weir_store_options {
     const char *path;             /* folder of the database; made if its parent exists */
     const char *service;          /* stored with the schema; another service's folder is refused */
     uint32_t schema;              /* newest that this binary writes; a newer one is refused */
-    uint32_t schema_oldest;       /* the oldest it can open */
+    uint32_t schema_oldest;       /* the oldest it can open; the stored number then rises to schema */
     size_t cache_bytes;           /* block cache and write buffers together; 0: 64 MiB */
     uint64_t reserve_bytes;       /* free space below which opening is refused; 0: no check */
     uint64_t ballast_bytes;       /* size of the ballast file kept beside the database; 0: none */
