@@ -185,7 +185,7 @@ gateway_tell(weir_stage *stage, const revision_id *id, const revision_record *re
     event.epoch = revision->epoch;
     event.time_ms = weir_stage_now_ms(stage);
     event.stage = STAGE_NUMBER(ACCEPT);
-    if (kind == LIFECYCLE(ACCEPTED)) {
+    if (kind == LIFECYCLE(ACCEPTED) || kind == LIFECYCLE(GAVE_UP)) {
         event.size_bytes = revision->size_bytes;
         event.content_sha256 = revision->content_sha256;
     }
