@@ -17,7 +17,8 @@ enum {
     BLOB_BYTES_MIN = 4 << 10,
     BLOB_FILE_BYTES = 64 << 20,
     BYTES_PER_SYNC = 1 << 20,
-    FILTER_BITS_PER_KEY = 10
+    FILTER_BITS_PER_KEY = 10,
+    INFO_LEVEL = 1
 };
 
 static const char schema_key[] = "mschema"; /* 'm' is the space of what a store says of itself */
@@ -41,6 +42,7 @@ static void
 set_files(rocksdb_options_t *options)
 {
     rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
+    rocksdb_options_set_info_log_level(options, INFO_LEVEL); /* a build with assertions says more */
     rocksdb_options_set_keep_log_file_num(options, 5);
     rocksdb_options_set_max_log_file_size(options, LOG_BYTES_MAX);
     rocksdb_options_set_bytes_per_sync(options, BYTES_PER_SYNC);
