@@ -227,9 +227,12 @@ wr_status_decode(int grpc_status, weir_bytes message, weir_bytes details, weir_e
     weir_arena *arena;
     ProtobufCMessage *decoded = NULL;
 
+    *ret_error = (weir_error){ .code = WEIR_OK };
+    if (grpc_status == 0)
+        return;
     weir_error_set(ret_error, wr_status_code(grpc_status), "%.*s", (int)message.size,
         (const char *)message.data);
-    if (details.size == 0 || grpc_status == 0)
+    if (details.size == 0)
         return;
     arena = weir_arena_create(0);
     if (weir_wire_decode(&google__rpc__status__descriptor, details, NULL, arena, &decoded, NULL) ==
