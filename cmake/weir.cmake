@@ -16,6 +16,7 @@ if(NOT CMAKE_BUILD_TYPE)
 endif()
 
 option(WEIR_TESTS "build the tests" ON)
+option(WEIR_PROGRAMS "build the programs; OFF: libraries and their tests alone" ON)
 set(WEIR_SANITIZE "" CACHE STRING "sanitizers, such as address,undefined or thread")
 set(WEIR_LOADER_ROOT "" CACHE PATH "a Debian 13 root whose loader and libraries the programs use on another host")
 
@@ -70,6 +71,9 @@ function(weir_library name)
 endfunction()
 
 function(weir_program name)
+  if(NOT WEIR_PROGRAMS)
+    return()
+  endif()
   cmake_parse_arguments(ARG "" "" "SOURCES;USES;EXTERNAL" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE weir_flags)
