@@ -69,8 +69,6 @@ const weir_config_key weir_common_config_keys[] = {
     KEY(DURATION, common.http_timeout_ms, "http.timeout_ms", "30000", 1000, 600000,
         "Time without progress after which an HTTP connection is closed"),
 
-    KEY(U32, common.credit_rows_max, "link.credit_rows_max", "1024", 8, 65536,
-        "Rows that a service takes ahead on each link"),
     KEY(BYTES, common.inbox_bytes_max, "inbox.bytes_max", "64MiB", 8 * MIB_, 16 * GIB_,
         "Bytes of requests and rows that wait for a service's core; more are refused with "
         "QUEUE_FULL"),

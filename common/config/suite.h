@@ -44,7 +44,6 @@ typedef struct weir_common_config {
     uint32_t http_timeout_ms;
     uint32_t inbox_events_max;
     uint64_t inbox_bytes_max;
-    uint32_t credit_rows_max;
 } weir_common_config;
 
 typedef struct weir_gateway_config {

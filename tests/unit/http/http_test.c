@@ -200,9 +200,8 @@ a_declared_body_over_the_limit_is_413_before_it_is_read(void **state)
 static void
 a_chunked_body_over_the_limit_is_413(void **state)
 {
-    char request[600] =
-        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: "
-        "close\r\n\r\n80\r\n";
+    char request[600] = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: "
+                        "close\r\n\r\n80\r\n";
     const size_t size = strlen(request);
 
     memset(request + size, 'x', 0x80);

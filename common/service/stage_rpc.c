@@ -1,0 +1,322 @@
+/*
+ * stage_rpc.c - weir.internal.v1.StageService, the same for all five: a look into one stage.
+ *
+ * Everything is read from the last release of the stage or from a snapshot of its database; only
+ * ApplyEra enters the core, and only over the Unix socket.
+ */
+#include <stdio.h>
+
+#include "common/base/clock.h"
+#include "common/base/hash.h"
+#include "common/base/id.h"
+#include "common/base/limits.h"
+#include "common/service/service_internal.h"
+#include "common/wire/wire.h"
+#include "weir/internal/v1/record.pb-c.h"
+
+typedef Weir__Internal__V1__GetStageStatusRequest status_request;
+typedef Weir__Internal__V1__GetStageStatusResponse status_response;
+typedef Weir__Internal__V1__ListLinksRequest links_request;
+typedef Weir__Internal__V1__ListLinksResponse links_response;
+typedef Weir__Internal__V1__ListDeferredRequest deferred_request;
+typedef Weir__Internal__V1__ListDeferredResponse deferred_response;
+typedef Weir__Internal__V1__LinkStatus link_status;
+typedef Weir__Internal__V1__LinkAlarm link_alarm;
+typedef Weir__Internal__V1__DeferredWork deferred_work;
+
+static ProtobufCBinaryData
+copy_bytes(weir_arena *arena, const void *data, size_t size)
+{
+    return (ProtobufCBinaryData){ .len = size, .data = weir_arena_memdup(arena, data, size) };
+}
+
+static const char *
+peer_name(const weir_stage_link_view *view)
+{
+    const weir_link_spec *spec = weir_link_spec_of(view->kind);
+
+    return weir_service_name(view->sender ? spec->to : spec->from);
+}
+
+/* ---- GetStageStatus ---- */
+
+static void
+add_alarm(status_response *response, const weir_stage_link_view *view, weir_arena *arena)
+{
+    const char *reason = view->sender ? view->tx.alarm : view->rx.alarm;
+    link_alarm *alarm = weir_arena_alloc(arena, sizeof *alarm);
+
+    weir__internal__v1__link_alarm__init(alarm);
+    alarm->link = weir_arena_strdup(arena, weir_link_spec_of(view->kind)->name);
+    alarm->peer = weir_arena_strdup(arena, peer_name(view));
+    alarm->reason = weir_arena_strdup(arena, reason);
+    alarm->peer_store_id = copy_bytes(arena,
+        view->sender ? view->tx.alarm_store_id : view->rx.peer_store_id, WEIR_STORE_ID_SIZE);
+    alarm->era = view->sender ? view->tx.alarm_era : view->rx.reset_era;
+    response->alarms[response->n_alarms++] = alarm;
+}
+
+static void
+fill_stage(status_response *response, const weir_stage_status *status, weir_arena *arena)
+{
+    response->store_id = copy_bytes(arena, status->identity.store_id, WEIR_STORE_ID_SIZE);
+    response->boot_counter = status->identity.boot_counter;
+    response->boot_random = copy_bytes(arena, status->identity.boot_random, WEIR_BOOT_RANDOM_SIZE);
+    response->queued = status->counts.queued;
+    response->in_flight = status->counts.in_flight;
+    response->deferred = status->counts.deferred;
+    response->parked = status->counts.parked;
+    response->oldest_ms = status->counts.oldest_ms;
+    response->era = status->era;
+    response->alarms =
+        weir_arena_alloc_zero(arena, (WEIR_LINK_COUNT + 1) * sizeof *response->alarms);
+    for (uint32_t i = 0; i < status->link_count; i++) {
+        const weir_stage_link_view *view = &status->links[i];
+        if ((view->sender ? view->tx.alarm : view->rx.alarm)[0] != '\0')
+            add_alarm(response, view, arena);
+    }
+}
+
+static weir_code
+get_stage_status(weir_service *service, weir_rpc_call *call, const status_request *request,
+    status_response *response, weir_arena *arena, weir_error *reterr)
+{
+    weir_stage_status status;
+    weir_store_stats stats;
+
+    (void)call, (void)request, (void)reterr;
+    weir_stage_status_read(weir_shell_stage(service->shell), &status);
+    weir_store_stats_read(service->store, &stats);
+    response->service = weir_arena_strdup(arena, service->name);
+    response->version = weir_arena_strdup(arena, WEIR_VERSION);
+    response->uptime_s = (uint64_t)(weir_clock_wall_ms() - service->started_ms) / 1000;
+    response->store_bytes = stats.disk_bytes;
+    response->disk_free_bytes = stats.free_bytes;
+    if (weir_shell_disk_is_low(service->shell))
+        response->pressure_reason =
+            weir_arena_strdup(arena, "free disk space is below store.low_water_bytes");
+    fill_stage(response, &status, arena);
+    if (service->spec->status != NULL)
+        service->spec->status(service, service->self, response, arena);
+    return WEIR_OK;
+}
+
+WEIR_RPC_UNARY(get_stage_status, weir_service, status_request, status_response,
+    weir__internal__v1__get_stage_status_response__init)
+
+/* ---- ListLinks ---- */
+
+static const char *
+link_state(const weir_stage_link_view *view)
+{
+    if (!view->sender)
+        return view->rx.alarm[0] != '\0' ? "regressed" : view->rx.hello_seen ? "open" : "waiting";
+    switch (view->tx.state) {
+    case WEIR_LINK_OPEN:
+        return "open";
+    case WEIR_LINK_REGRESSED:
+        return "regressed";
+    case WEIR_LINK_WAITING:
+        break;
+    }
+    return "waiting";
+}
+
+static link_status *
+describe_link(const weir_stage_link_view *view, weir_arena *arena)
+{
+    link_status *link = weir_arena_alloc(arena, sizeof *link);
+    const bool known = view->sender ? view->tx.has_peer : view->rx.has_peer;
+
+    weir__internal__v1__link_status__init(link);
+    link->link = weir_arena_strdup(arena, weir_link_spec_of(view->kind)->name);
+    link->sender = view->sender;
+    link->peer = weir_arena_strdup(arena, peer_name(view));
+    if (known)
+        link->peer_store_id = copy_bytes(arena,
+            view->sender ? view->tx.peer_store_id : view->rx.peer_store_id, WEIR_STORE_ID_SIZE);
+    link->next = view->sender ? view->tx.next : 0;
+    link->settled = view->sender ? view->tx.acked : view->rx.cursor;
+    link->credit = view->sender ? view->tx.credit : view->rx.credit;
+    link->state = weir_arena_strdup(arena, link_state(view));
+    link->resent = view->sender ? view->tx.resent_total : 0;
+    link->alarm = weir_arena_strdup(arena, view->sender ? view->tx.alarm : view->rx.alarm);
+    return link;
+}
+
+static weir_code
+list_links(weir_service *service, weir_rpc_call *call, const links_request *request,
+    links_response *response, weir_arena *arena, weir_error *reterr)
+{
+    weir_stage_status status;
+
+    (void)call, (void)request, (void)reterr;
+    weir_stage_status_read(weir_shell_stage(service->shell), &status);
+    response->links =
+        weir_arena_alloc_zero(arena, (status.link_count + 1) * sizeof *response->links);
+    for (uint32_t i = 0; i < status.link_count; i++)
+        response->links[response->n_links++] = describe_link(&status.links[i], arena);
+    return WEIR_OK;
+}
+
+WEIR_RPC_UNARY(list_links, weir_service, links_request, links_response,
+    weir__internal__v1__list_links_response__init)
+
+/* ---- ListDeferred ---- */
+
+/* A page token is the last key in hex with its checksum in front. */
+static char *
+token_of(weir_bytes key, weir_arena *arena)
+{
+    char *token = weir_arena_alloc(arena, 8 + 2 * key.size + 1);
+
+    snprintf(token, 9, "%08x", weir_crc32c(0, key));
+    weir_hex_encode(key, token + 8);
+    return token;
+}
+
+static weir_code
+key_of_token(const char *token, weir_arena *arena, weir_bytes *ret_key, weir_error *reterr)
+{
+    const size_t size = strlen(token);
+    uint8_t *key = weir_arena_alloc(arena, size + 1);
+    uint8_t sum[4];
+    char head[9];
+
+    snprintf(head, sizeof head, "%s", token);
+    if (size <= 8 || size % 2 != 0 || !weir_hex_decode(head, sum, 4) ||
+        !weir_hex_decode(token + 8, key, (size - 8) / 2) ||
+        weir_load_u32(sum) != weir_crc32c(0, weir_bytes_of(key, (size - 8) / 2)))
+        return weir_error_set_field(reterr, WEIR_PAGE_TOKEN_INVALID, "page_token",
+            "the page token is none that this service gave out: start without one");
+    *ret_key = weir_bytes_of(key, (size - 8) / 2);
+    return WEIR_OK;
+}
+
+static weir_code
+decode(const ProtobufCMessageDescriptor *descriptor, weir_bytes bytes, weir_arena *arena,
+    ProtobufCMessage **ret_message, weir_error *reterr)
+{
+    const weir_code code = weir_wire_decode(descriptor, bytes, NULL, arena, ret_message, reterr);
+
+    return code == WEIR_MALFORMED_MESSAGE
+        ? weir_error_set(reterr, WEIR_CORRUPT, "a deferred row does not decode: %s",
+              reterr->message)
+        : code;
+}
+
+static weir_code
+describe_deferred(weir_bytes value, weir_arena *arena, deferred_work **ret_work, weir_error *reterr)
+{
+    ProtobufCMessage *message = NULL;
+    weir_code code =
+        decode(&weir__internal__v1__deferred_record__descriptor, value, arena, &message, reterr);
+
+    if (code != WEIR_OK)
+        return code;
+    const Weir__Internal__V1__DeferredRecord *record = (const void *)message;
+    code = decode(&weir__internal__v1__row__descriptor,
+        weir_bytes_of(record->row.data, record->row.len), arena, &message, reterr);
+    if (code != WEIR_OK)
+        return code;
+    const Weir__Internal__V1__Row *row = (const void *)message;
+    deferred_work *work = weir_arena_alloc(arena, sizeof *work);
+    weir__internal__v1__deferred_work__init(work);
+    work->tenant = row->tenant;
+    work->collection_no = row->collection_no;
+    work->document_id = row->document_id;
+    work->revision = row->revision;
+    work->epoch = row->epoch;
+    work->due_ms = record->due_ms;
+    work->attempt_count = record->attempt_count;
+    work->crash_count = record->crash_count;
+    work->parked = record->parked;
+    work->failure = record->failure;
+    *ret_work = work;
+    return WEIR_OK;
+}
+
+/* Reads at most `limit` records; one more says that there is a next page. */
+static weir_code
+scan_deferred(weir_iter *iter, size_t limit, deferred_response *response, weir_arena *arena,
+    weir_error *reterr)
+{
+    weir_code code = WEIR_OK;
+    weir_bytes last = { 0 };
+
+    response->deferred = weir_arena_alloc_zero(arena, (limit + 1) * sizeof *response->deferred);
+    while (code == WEIR_OK && weir_iter_next(iter)) {
+        if (response->n_deferred == limit) {
+            response->next_page_token = token_of(last, arena);
+            break;
+        }
+        const weir_bytes key = weir_iter_key(iter);
+        last = weir_bytes_of(weir_arena_memdup(arena, key.data, key.size), key.size);
+        code = describe_deferred(weir_iter_value(iter), arena,
+            &response->deferred[response->n_deferred], reterr);
+        response->n_deferred += code == WEIR_OK;
+    }
+    return code == WEIR_OK ? weir_iter_status(iter, reterr) : code;
+}
+
+static weir_code
+list_deferred(weir_service *service, weir_rpc_call *call, const deferred_request *request,
+    deferred_response *response, weir_arena *arena, weir_error *reterr)
+{
+    weir_bytes lower = weir_bytes_str("d");
+    weir_code code = WEIR_OK;
+    size_t limit = request->page_size == 0 ? WEIR_PAGE_SIZE_DEFAULT : (size_t)request->page_size;
+
+    (void)call;
+    if (request->page_size < 0)
+        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "page_size",
+            "page_size is negative");
+    limit = limit > WEIR_PAGE_SIZE_MAX ? WEIR_PAGE_SIZE_MAX : limit;
+    if (request->page_token[0] != '\0') {
+        code = key_of_token(request->page_token, arena, &lower, reterr);
+        if (code != WEIR_OK)
+            return code;
+        /* The first key after the last one that was shown: the bound is inclusive. */
+        uint8_t *after = weir_arena_alloc(arena, lower.size + 1);
+        memcpy(after, lower.data, lower.size);
+        after[lower.size] = 0;
+        lower = weir_bytes_of(after, lower.size + 1);
+    }
+    weir_snapshot *snapshot = weir_store_snapshot_take(service->store);
+    weir_iter *iter = weir_store_iter(service->store, snapshot, lower, weir_bytes_str("e"));
+    code = scan_deferred(iter, limit, response, arena, reterr);
+    weir_iter_destroy(&iter);
+    weir_store_snapshot_release(service->store, &snapshot);
+    return code;
+}
+
+WEIR_RPC_UNARY(list_deferred, weir_service, deferred_request, deferred_response,
+    weir__internal__v1__list_deferred_response__init)
+
+/* ---- ApplyEra ---- */
+
+static void
+apply_era(weir_service *service, weir_rpc_call *call,
+    const Weir__Internal__V1__ApplyEraRequest *request)
+{
+    weir_service_submit(service, call, WEIR_REQUEST_APPLY_ERA, "", &request->base);
+}
+
+WEIR_RPC_REQUEST(apply_era, weir_service, Weir__Internal__V1__ApplyEraRequest)
+
+/* The row that operators do not get comes last. */
+static const weir_rpc_handler handlers[] = {
+    { .method = "GetStageStatus", .flags = WEIR_RPC_POOL, .request = get_stage_status_rpc },
+    { .method = "ListLinks", .flags = WEIR_RPC_POOL, .request = list_links_rpc },
+    { .method = "ListDeferred", .flags = WEIR_RPC_POOL, .request = list_deferred_rpc },
+    { .method = "ApplyEra", .request = apply_era_rpc },
+};
+
+weir_code
+service_stage_rpc_add(weir_service *service, weir_rpc_server *server, bool era, weir_error *reterr)
+{
+    const size_t count = sizeof handlers / sizeof handlers[0];
+
+    return weir_rpc_server_add(server, &weir__internal__v1__stage_service__descriptor, handlers,
+        era ? count : count - 1, service, reterr);
+}

@@ -1,0 +1,261 @@
+/*
+ * start.c - a service's start as a table of steps, undone in reverse.
+ *
+ * Order matters: models before threads, the store before the core, the core before anything that
+ * can reach it, the servers after all that they serve, the admin port last.  A crash between any
+ * two steps is the normal path.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/service/service_internal.h"
+#include "common/wire/descriptors.h"
+
+/* The longest name of a socket below DATA/run, with some to spare. */
+enum { SOCKET_NAME_BYTES = 40, SOCKET_PATH_BYTES_MAX = 107 };
+
+static weir_code
+make_folder(const char *path, mode_t mode, weir_error *reterr)
+{
+    char part[1024];
+
+    snprintf(part, sizeof part, "%s", path);
+    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0755) != 0 && errno != EEXIST)
+            return weir_error_set(reterr, WEIR_STORE_IO, "cannot make %s: %s", part,
+                strerror(errno));
+        *slash = '/';
+    }
+    if (mkdir(path, mode) != 0 && errno != EEXIST)
+        return weir_error_set(reterr, WEIR_STORE_IO, "cannot make %s: %s", path, strerror(errno));
+    return WEIR_OK;
+}
+
+static weir_code
+begin_folders(weir_service *service, weir_error *reterr)
+{
+    struct weir_service_private *private = service->private;
+
+    service->data_dir = service->config->common.data_dir;
+    if (strlen(service->data_dir) + SOCKET_NAME_BYTES > SOCKET_PATH_BYTES_MAX)
+        return weir_error_set(reterr, WEIR_CONFIG_INVALID,
+            "data_dir has %zu bytes, and the sockets below it allow %d: choose a shorter path",
+            strlen(service->data_dir), SOCKET_PATH_BYTES_MAX - SOCKET_NAME_BYTES);
+    snprintf(private->run_dir, sizeof private->run_dir, "%s/run", service->data_dir);
+    service->run_dir = private->run_dir;
+    const weir_code code = make_folder(service->data_dir, 0700, reterr);
+    return code == WEIR_OK ? make_folder(service->run_dir, 0700, reterr) : code;
+}
+
+static weir_code
+begin_prepare(weir_service *service, weir_error *reterr)
+{
+    return service->spec->prepare != NULL ? service->spec->prepare(service, reterr) : WEIR_OK;
+}
+
+static weir_code
+begin_store(weir_service *service, weir_error *reterr)
+{
+    const weir_common_config *common = &service->config->common;
+    char path[1100];
+    const weir_store_options options = {
+        .path = path,
+        .service = service->name,
+        .schema = service->spec->schema,
+        .schema_oldest = service->spec->schema_oldest != 0 ? service->spec->schema_oldest
+                                                           : service->spec->schema,
+        .cache_bytes = common->store_cache_bytes,
+        .reserve_bytes = common->store_reserve_bytes,
+        .ballast_bytes = common->store_ballast_bytes,
+    };
+
+    snprintf(path, sizeof path, "%s/%s", service->data_dir, service->name);
+    return weir_store_open(&options, &service->store, reterr);
+}
+
+static void
+end_store(weir_service *service)
+{
+    weir_store_close(&service->store);
+}
+
+static weir_code
+begin_runtime(weir_service *service, weir_error *reterr)
+{
+    const uint32_t own =
+        service->spec->id == WEIR_SERVICE_GATEWAY ? service->config->gateway.pollers : 0;
+
+    service->metrics = weir_metrics_create();
+    service_metrics_declare(service);
+    service->runtime =
+        weir_rpc_runtime_create(own != 0 ? own : service->config->common.rpc_pollers);
+    service->descriptors = weir_rpc_descriptors_create();
+    return weir_rpc_descriptors_add(service->descriptors, weir_descriptor_set(), reterr);
+}
+
+static void
+end_runtime(weir_service *service)
+{
+    for (int i = 0; i < WEIR_SERVICE_COUNT; i++)
+        weir_rpc_channel_close(&service->private->channels[i]);
+    weir_rpc_runtime_destroy(&service->runtime);
+    weir_rpc_descriptors_destroy(&service->descriptors);
+    weir_metrics_destroy(&service->metrics);
+}
+
+static weir_code
+begin_core(weir_service *service, weir_error *reterr)
+{
+    const weir_code code = service->spec->start(service, &service->private->parts, reterr);
+
+    service->self = service->private->parts.self;
+    return code;
+}
+
+static void
+end_core(weir_service *service)
+{
+    if (service->spec->stop != NULL)
+        service->spec->stop(service, service->self);
+}
+
+static void
+shell_failed(void *context, const weir_error *error)
+{
+    weir_service_fatal(context, error);
+}
+
+static void
+shell_thread_start(void *context, int worker)
+{
+    const weir_service *service = context;
+
+    service->private->parts.thread_start(service->self, worker);
+}
+
+static weir_code
+begin_shell(weir_service *service, weir_error *reterr)
+{
+    const weir_common_config *common = &service->config->common;
+    const weir_service_parts *parts = &service->private->parts;
+
+    service_meter_init(&service->private->meter, parts, service->metrics);
+    const weir_shell_options options = {
+        .service = service->spec->id,
+        .store = service->store,
+        .ops = &service->private->meter.ops,
+        .core = &service->private->meter,
+        .run_dir = service->run_dir,
+        .workers = parts->workers,
+        .inbox_events_max = common->inbox_events_max,
+        .inbox_bytes_max = common->inbox_bytes_max,
+        .linger_ms = parts->linger_ms,
+        .disk_low_bytes = common->store_low_water_bytes,
+        .fatal = shell_failed,
+        .thread_start = parts->thread_start != NULL ? shell_thread_start : NULL,
+        .ud = service,
+    };
+
+    return weir_shell_start(&options, &service->shell, reterr);
+}
+
+static void
+end_shell(weir_service *service)
+{
+    if (service->shell != NULL)
+        (void)weir_shell_stop(&service->shell, 0);
+}
+
+static weir_code
+begin_servers(weir_service *service, weir_error *reterr)
+{
+    weir_code code = service_servers_create(service, reterr);
+
+    if (code == WEIR_OK && service->spec->serve != NULL)
+        code = service->spec->serve(service, service->self, reterr);
+    return code == WEIR_OK ? service_servers_start(service, reterr) : code;
+}
+
+/* Also after half a begin. */
+static void
+end_servers(weir_service *service)
+{
+    weir_rpc_server_destroy(&service->server);
+    weir_rpc_server_destroy(&service->inner);
+}
+
+static weir_code
+begin_admin(weir_service *service, weir_error *reterr)
+{
+    return service_admin_start(service, reterr);
+}
+
+static void
+end_admin(weir_service *service)
+{
+    weir_http_server_stop(&service->private->admin);
+}
+
+typedef struct start_step {
+    const char *name;
+    weir_code (*begin)(weir_service *service, weir_error *reterr);
+    void (*end)(weir_service *service); /* NULL: nothing to undo */
+    bool end_half;                      /* `end` also undoes a begin that failed */
+} start_step;
+
+static const start_step steps[] = {
+    { "folders", begin_folders, NULL, false },
+    { "models", begin_prepare, NULL, false },
+    { "store", begin_store, end_store, false },
+    { "runtime", begin_runtime, end_runtime, true },
+    { "core", begin_core, end_core, false },
+    { "shell", begin_shell, end_shell, true },
+    { "servers", begin_servers, end_servers, true },
+    { "admin", begin_admin, end_admin, false },
+};
+enum { STEP_COUNT = sizeof steps / sizeof steps[0], STEP_SERVERS = 6 };
+
+static void
+undo(weir_service *service, size_t count)
+{
+    while (count-- > 0)
+        if (steps[count].end != NULL)
+            steps[count].end(service);
+}
+
+weir_code
+service_start(weir_service *service, weir_error *reterr)
+{
+    for (size_t i = 0; i < STEP_COUNT; i++) {
+        const weir_code code = steps[i].begin(service, reterr);
+
+        if (code == WEIR_OK)
+            continue;
+        weir_log(WEIR_LOG_ERROR, "service.start_failed", WEIR_STR("step", steps[i].name),
+            WEIR_STR("reason", weir_code_name(code)), WEIR_STR("message", reterr->message));
+        undo(service, steps[i].end_half ? i + 1 : i);
+        return code;
+    }
+    return WEIR_OK;
+}
+
+bool
+service_stop(weir_service *service)
+{
+    const uint32_t grace_ms = service->config->common.shutdown_grace_ms;
+    const int64_t until_ms = weir_clock_mono_ms() + grace_ms;
+
+    atomic_store(&service->private->draining, true);
+    service_health_update(service);
+    if (service->spec->drain != NULL)
+        service->spec->drain(service, service->self);
+    service_servers_stop(service, grace_ms / 2);
+    const int64_t left_ms = until_ms - weir_clock_mono_ms();
+    const bool clean = weir_shell_stop(&service->shell, left_ms > 0 ? (uint32_t)left_ms : 0);
+    undo(service, STEP_COUNT);
+    return clean;
+}
