@@ -351,8 +351,9 @@ status_op(weir_rpc_call *call, grpc_slice *text)
 
     if (status != 0 && !call->raw)
         add_details(call);
-    *text = grpc_slice_from_copied_string(
-        status == 0 ? "" : (call->raw ? call->raw_message : call->error.message));
+    *text = grpc_slice_from_copied_string(status == 0
+            ? ""
+            : (call->raw ? call->raw_message : call->error.message));
     call->status_sent = true;
     return (grpc_op){
         .op = GRPC_OP_SEND_STATUS_FROM_SERVER,
@@ -548,8 +549,7 @@ weir_rpc_fail_with(weir_rpc_call *call, weir_code code, const char *format, ...)
 }
 
 void
-weir_rpc_fail_raw(
-    weir_rpc_call *call, int grpc_status, const char *message, weir_bytes details)
+weir_rpc_fail_raw(weir_rpc_call *call, int grpc_status, const char *message, weir_bytes details)
 {
     weir_error error;
 

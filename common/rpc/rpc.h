@@ -171,8 +171,8 @@ void weir_rpc_fail_with(weir_rpc_call *call, weir_code code, const char *format,
     WEIR_PRINTF(3, 4);
 /* Finish with a gRPC status as it is, and with `details` (may be empty) in grpc-status-details-bin:
  * for what stands in for another server.  weir's own failures go through weir_rpc_fail. */
-void weir_rpc_fail_raw(
-    weir_rpc_call *call, int grpc_status, const char *message, weir_bytes details);
+void weir_rpc_fail_raw(weir_rpc_call *call, int grpc_status, const char *message,
+    weir_bytes details);
 /* After WEIR_RPC_HOLD: read on.  May be called before the message callback has returned HOLD. */
 void weir_rpc_resume(weir_rpc_call *call);
 /* Inside `message` or before resume: the arena that holds the message, now the caller's
@@ -230,6 +230,9 @@ typedef struct weir_rpc_server_options {
     size_t answer_bytes_max;  /* 0: WEIR_ANSWER_BYTES_MAX; larger: RESPONSE_TOO_LARGE */
     /* Sentence to add for a method whose message was too large ("use UploadDocument"), or NULL. */
     const char *(*too_large_hint)(const char *method_path);
+    /* What the core may hold in buffers for all connections; 0: 256 MiB.  Beyond, streams are
+     * reset. This, not message_bytes_max, is the bound against a hostile client. */
+    size_t memory_bytes_max;
     size_t metadata_bytes_max;       /* 0: 16 KiB */
     unsigned concurrent_streams_max; /* per connection; 0: 1000 */
     uint32_t keepalive_ms;           /* server pings; 0: 60 s */

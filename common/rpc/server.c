@@ -23,9 +23,7 @@ enum {
     HANDSHAKE_MS = 10000,
     GRACE_DEFAULT_MS = 60000,
     STUCK_REPORT_MS = 5000,
-    /* The core refuses beyond this without a word of ours; up to it the refusal is our own
-       sentence. */
-    CORE_MESSAGE_BYTES_MIN = 32 << 20,
+    MEMORY_BYTES_DEFAULT = 256 << 20,
 };
 
 /* ---- create and destroy ---- */
@@ -41,6 +39,8 @@ fill_defaults(weir_rpc_server_options *options)
         options->message_bytes_max = WEIR_RPC_MESSAGE_BYTES_MAX;
     if (options->answer_bytes_max == 0)
         options->answer_bytes_max = WEIR_ANSWER_BYTES_MAX;
+    if (options->memory_bytes_max == 0)
+        options->memory_bytes_max = MEMORY_BYTES_DEFAULT;
     if (options->metadata_bytes_max == 0)
         options->metadata_bytes_max = METADATA_BYTES_DEFAULT;
     if (options->concurrent_streams_max == 0)
@@ -419,38 +419,60 @@ typedef struct core_arguments {
     size_t count;
 } core_arguments;
 
+static grpc_arg *
+next_argument(core_arguments *arguments)
+{
+    weir_assert(arguments->count < sizeof arguments->items / sizeof arguments->items[0]);
+    return &arguments->items[arguments->count++];
+}
+
 static void
 set(core_arguments *arguments, const char *key, size_t value)
 {
-    weir_assert(arguments->count < sizeof arguments->items / sizeof arguments->items[0]);
-    arguments->items[arguments->count++] = (grpc_arg){
+    *next_argument(arguments) = (grpc_arg){
         .type = GRPC_ARG_INTEGER,
         .key = (char *)(uintptr_t)key,
         .value.integer = value > INT32_MAX ? INT32_MAX : (int)value,
     };
 }
 
-static size_t
-core_message_limit(const weir_rpc_server_options *options)
+/*
+ * The core checks a message's size only when it has all of it, and reads a first message before any
+ * handler or interceptor runs: 300 MB sent by anybody were 300 MB here.  The quota is what bounds
+ * that: beyond it the core resets streams (RESOURCE_EXHAUSTED at the client).
+ */
+static grpc_server *
+create_bounded(core_arguments *arguments, size_t memory_bytes_max)
 {
-    const size_t wide = options->message_bytes_max * 2;
+    grpc_resource_quota *quota = grpc_resource_quota_create("weir");
+    grpc_server *core;
 
-    return wide > CORE_MESSAGE_BYTES_MIN ? wide : CORE_MESSAGE_BYTES_MIN;
+    grpc_resource_quota_resize(quota, memory_bytes_max);
+    *next_argument(arguments) = (grpc_arg){
+        .type = GRPC_ARG_POINTER,
+        .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
+        .value.pointer = { .p = quota, .vtable = grpc_resource_quota_arg_vtable() },
+    };
+
+    const grpc_channel_args given = { .num_args = arguments->count, .args = arguments->items };
+
+    core = grpc_server_create(&given, NULL);
+    grpc_resource_quota_unref(quota);
+    return core;
 }
 
 static grpc_server *
 new_core(const weir_rpc_server_options *options)
 {
     core_arguments arguments = { 0 };
-    const grpc_channel_args channel_args = { .args = arguments.items };
-    grpc_channel_args given = channel_args;
 
     /* A second process on the port must fail, not share it. */
     set(&arguments, GRPC_ARG_ALLOW_REUSEPORT, 0);
     /* The size of a compressed message is checked after it was inflated: take no compressed ones.
      */
     set(&arguments, GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1);
-    set(&arguments, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, core_message_limit(options));
+    /* Too large is for wr_call_check_size to say, in our own words. */
+    set(&arguments, GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, INT32_MAX);
     set(&arguments, GRPC_ARG_MAX_METADATA_SIZE, options->metadata_bytes_max);
     set(&arguments, GRPC_ARG_MAX_CONCURRENT_STREAMS, options->concurrent_streams_max);
     set(&arguments, GRPC_ARG_KEEPALIVE_TIME_MS, options->keepalive_ms);
@@ -464,8 +486,7 @@ new_core(const weir_rpc_server_options *options)
         set(&arguments, GRPC_ARG_MAX_CONNECTION_AGE_MS, options->connection_age_ms);
         set(&arguments, GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, options->connection_grace_ms);
     }
-    given.num_args = arguments.count;
-    return grpc_server_create(&given, NULL);
+    return create_bounded(&arguments, options->memory_bytes_max);
 }
 
 static void

@@ -1,7 +1,7 @@
 /*
  * server.c - rpc-interop-server: TestService, health and reflection on one port, until SIGTERM.
  *
- *   rpc-interop-server [--port N] [--unix PATH] [--drain-ms N]
+ *   rpc-interop-server [--port N] [--unix PATH] [--drain-ms N] [--memory-mb N]
  *
  * Prints "listening on 127.0.0.1:PORT" when it serves; port 0 (the default) takes a free one.
  */
@@ -19,6 +19,7 @@ typedef struct server_settings {
     const char *port;
     const char *unix_path;
     uint32_t drain_ms;
+    size_t memory_mb;
 } server_settings;
 
 static server_settings
@@ -26,7 +27,7 @@ read_settings(int argc, char **argv)
 {
     static const struct option options[] = { { "port", required_argument, NULL, 'p' },
         { "unix", required_argument, NULL, 'u' }, { "drain-ms", required_argument, NULL, 'd' },
-        { 0 } };
+        { "memory-mb", required_argument, NULL, 'm' }, { 0 } };
     server_settings settings = { .port = "0", .drain_ms = 1000 };
     int option;
 
@@ -37,6 +38,8 @@ read_settings(int argc, char **argv)
             settings.unix_path = optarg;
         else if (option == 'd')
             settings.drain_ms = (uint32_t)strtoul(optarg, NULL, 10);
+        else if (option == 'm')
+            settings.memory_mb = strtoul(optarg, NULL, 10);
         else
             exit(2);
     return settings;
@@ -77,13 +80,15 @@ run(weir_rpc_runtime *runtime, const server_settings *settings, weir_rpc_descrip
     weir_rpc_server_options options = { .descriptors = descriptors,
         .addresses = addresses,
         .address_count = settings->unix_path == NULL ? 1 : 2,
+        .memory_bytes_max = settings->memory_mb << 20,
         .too_large_hint = hint };
     weir_rpc_server *server = NULL;
     weir_code code;
     int signal_number;
 
     snprintf(tcp, sizeof tcp, "127.0.0.1:%s", settings->port);
-    snprintf(local, sizeof local, "unix:%s", settings->unix_path == NULL ? "" : settings->unix_path);
+    snprintf(local, sizeof local, "unix:%s",
+        settings->unix_path == NULL ? "" : settings->unix_path);
     code = weir_rpc_server_create(runtime, &options, &server, reterr);
     if (code == WEIR_OK)
         code = serve(server, reterr);

@@ -10,8 +10,8 @@
 
 /* What the handlers below do and what they saw. */
 typedef struct call_script {
-    weir_error failure;       /* UnaryCall fails with it when its code is set */
-    bool hand_over;           /* keep the call for the test's own thread */
+    weir_error failure; /* UnaryCall fails with it when its code is set */
+    bool hand_over;     /* keep the call for the test's own thread */
     _Atomic(weir_rpc_call *) kept;
     tally opened;
     tally messages;
@@ -20,8 +20,8 @@ typedef struct call_script {
     tally cancelled;
     tally draining;
     tally done;
-    tally gate;               /* pool handlers wait until it is 1 */
-    atomic_bool hold;         /* message handlers answer HOLD */
+    tally gate;       /* pool handlers wait until it is 1 */
+    atomic_bool hold; /* message handlers answer HOLD */
     atomic_size_t received;
 } call_script;
 
@@ -67,8 +67,8 @@ answer_unary(weir_rpc_call *call, const ProtobufCMessage *request, void *context
         tally_add(&script->messages);
     } else {
         payload.body.len = (size_t)simple->response_size;
-        payload.body.data = weir_arena_alloc_zero(
-            weir_rpc_call_arena(call), (size_t)simple->response_size + 1);
+        payload.body.data =
+            weir_arena_alloc_zero(weir_rpc_call_arena(call), (size_t)simple->response_size + 1);
         response.payload = &payload;
         response.username = weir_arena_strdup(weir_rpc_call_arena(call), "mary");
         weir_rpc_reply(call, &response.base);
@@ -244,8 +244,8 @@ a_unary_call_brings_its_answer(void **state)
     weir_arena *arena = weir_arena_create(0);
     ProtobufCMessage *response;
 
-    CHECK_OK(weir_rpc_unary(
-        fixture->harness.stub, "UnaryCall", &request.base, NULL, arena, &response, reterr));
+    CHECK_OK(weir_rpc_unary(fixture->harness.stub, "UnaryCall", &request.base, NULL, arena,
+        &response, reterr));
     assert_string_equal(((simple_response *)(void *)response)->username, "mary");
     weir_arena_destroy(&arena);
     tally_wait(&fixture->script.done, 1);
@@ -258,11 +258,10 @@ a_failure_arrives_with_reason_field_and_pause(void **state)
     call_fixture *fixture = *state;
     weir_error error;
 
-    weir_error_set_field(
-        &fixture->script.failure, WEIR_FILTER_INVALID, "filter", "no field is called colour");
+    weir_error_set_field(&fixture->script.failure, WEIR_FILTER_INVALID, "filter",
+        "no field is called colour");
     fixture->script.failure.retry_after_ms = 2500;
-    assert_int_equal(
-        harness_unary(&fixture->harness, "UnaryCall", 0, &error), WEIR_FILTER_INVALID);
+    assert_int_equal(harness_unary(&fixture->harness, "UnaryCall", 0, &error), WEIR_FILTER_INVALID);
     assert_string_equal(error.field, "filter");
     assert_string_equal(error.message, "no field is called colour");
     assert_int_equal(error.retry_after_ms, 2500);
@@ -350,8 +349,8 @@ a_second_finish_changes_nothing(void **state)
 
     tally_init(&pending.answered);
     fixture->script.hand_over = true;
-    client = weir_rpc_unary_start(
-        fixture->harness.stub, "UnaryCall", &request.base, NULL, note_answer, &pending);
+    client = weir_rpc_unary_start(fixture->harness.stub, "UnaryCall", &request.base, NULL,
+        note_answer, &pending);
     tally_wait(&fixture->script.messages, 1);
     call = atomic_load(&fixture->script.kept);
     weir_rpc_call_ref(call);
@@ -385,15 +384,15 @@ static void
 a_service_that_was_not_added_is_unimplemented(void **state)
 {
     call_fixture *fixture = *state;
-    weir_rpc_stub *stub = weir_rpc_stub_open(
-        fixture->harness.channel, &grpc__testing__unimplemented_service__descriptor);
+    weir_rpc_stub *stub = weir_rpc_stub_open(fixture->harness.channel,
+        &grpc__testing__unimplemented_service__descriptor);
     const Grpc__Testing__Empty request = GRPC__TESTING__EMPTY__INIT;
     weir_arena *arena = weir_arena_create(0);
     ProtobufCMessage *response;
     weir_error error;
 
-    assert_int_equal(
-        weir_rpc_unary(stub, "UnimplementedCall", &request.base, NULL, arena, &response, &error),
+    assert_int_equal(weir_rpc_unary(stub, "UnimplementedCall", &request.base, NULL, arena,
+                         &response, &error),
         WEIR_UNIMPLEMENTED);
     weir_arena_destroy(&arena);
     weir_rpc_stub_close(&stub);
@@ -506,8 +505,8 @@ a_call_that_timed_out_in_the_queue_never_reaches_its_handler(void **state)
     call = weir_rpc_unary_start(fixture->harness.stub, "CacheableUnaryCall", &request.base, NULL,
         note_answer, &pending);
     tally_wait(&fixture->script.opened, 1);
-    assert_int_equal(
-        harness_unary(&fixture->harness, "CacheableUnaryCall", 50, &error), WEIR_TIMEOUT);
+    assert_int_equal(harness_unary(&fixture->harness, "CacheableUnaryCall", 50, &error),
+        WEIR_TIMEOUT);
     weir_clock_sleep_ms(20); /* P11: the server may see the deadline some ms later */
     tally_add(&fixture->script.gate);
     tally_wait(&pending.answered, 1);
@@ -588,8 +587,7 @@ a_held_stream_reads_on_only_after_resume(void **state)
     weir_rpc_stream_half_close(stream);
     tally_wait(&fixture->script.messages, 1);
     weir_error error;
-    assert_int_equal(
-        weir_rpc_stream_recv(stream, 50, arena, &message, &error), WEIR_TIMEOUT);
+    assert_int_equal(weir_rpc_stream_recv(stream, 50, arena, &message, &error), WEIR_TIMEOUT);
     assert_string_equal(error.field, "wait");
     assert_int_equal(tally_count(&fixture->script.messages), 1);
     weir_rpc_resume(atomic_load(&fixture->script.kept));
@@ -700,8 +698,8 @@ a_stopped_server_cannot_be_reached(void **state)
 
     weir_rpc_server_stop(fixture->harness.server, 0);
     weir_rpc_server_stop(fixture->harness.server, 0);
-    assert_int_equal(
-        harness_unary(&fixture->harness, "UnaryCall", 5000, &error), WEIR_SERVICE_UNAVAILABLE);
+    assert_int_equal(harness_unary(&fixture->harness, "UnaryCall", 5000, &error),
+        WEIR_SERVICE_UNAVAILABLE);
     assert_non_null(strstr(error.message, fixture->harness.target));
 }
 
@@ -756,8 +754,8 @@ unary_with_keys(rpc_harness *harness, size_t keys)
     weir_arena *arena = weir_arena_create(0);
     ProtobufCMessage *response;
     weir_error error;
-    const weir_code code = weir_rpc_unary(
-        harness->stub, "UnaryCall", &request.base, &options, arena, &response, &error);
+    const weir_code code = weir_rpc_unary(harness->stub, "UnaryCall", &request.base, &options,
+        arena, &response, &error);
 
     weir_arena_destroy(&arena);
     return code;
@@ -788,14 +786,15 @@ an_interceptor_lets_only_one_key_pass_and_the_observer_sees_each_call(void **sta
     assert_true(seen.has_principal);
     assert_int_equal(seen.sent_messages, 1);
     /* Unknown paths cannot be probed without a key. */
-    assert_int_equal(harness_unary(&fixture->harness, "UnaryCall", 0, &error), WEIR_UNAUTHENTICATED);
-    weir_rpc_stub *stub = weir_rpc_stub_open(
-        fixture->harness.channel, &grpc__testing__unimplemented_service__descriptor);
+    assert_int_equal(harness_unary(&fixture->harness, "UnaryCall", 0, &error),
+        WEIR_UNAUTHENTICATED);
+    weir_rpc_stub *stub = weir_rpc_stub_open(fixture->harness.channel,
+        &grpc__testing__unimplemented_service__descriptor);
     const Grpc__Testing__Empty request = GRPC__TESTING__EMPTY__INIT;
     weir_arena *arena = weir_arena_create(0);
     ProtobufCMessage *response;
-    assert_int_equal(
-        weir_rpc_unary(stub, "UnimplementedCall", &request.base, NULL, arena, &response, &error),
+    assert_int_equal(weir_rpc_unary(stub, "UnimplementedCall", &request.base, NULL, arena,
+                         &response, &error),
         WEIR_UNAUTHENTICATED);
     tally_wait(&seen.count, 5);
     assert_string_equal(seen.path, "unknown");
@@ -818,16 +817,15 @@ main(void)
         TEST(a_method_without_a_row_is_unimplemented_by_its_name),
         TEST(a_service_that_was_not_added_is_unimplemented),
         TEST(an_answer_over_the_limit_is_refused_by_the_server),
-        cmocka_unit_test_setup_teardown(
-            a_request_over_the_limit_is_refused_with_what_to_do, set_up_small, tear_down),
+        cmocka_unit_test_setup_teardown(a_request_over_the_limit_is_refused_with_what_to_do,
+            set_up_small, tear_down),
         cmocka_unit_test_setup_teardown(
             a_message_over_the_limit_ends_the_stream_and_tells_the_handler, set_up_small,
             tear_down),
-        cmocka_unit_test_setup_teardown(
-            a_full_pool_refuses_and_lets_the_others_pass, set_up_narrow, tear_down),
-        cmocka_unit_test_setup_teardown(
-            a_call_that_timed_out_in_the_queue_never_reaches_its_handler, set_up_narrow,
+        cmocka_unit_test_setup_teardown(a_full_pool_refuses_and_lets_the_others_pass, set_up_narrow,
             tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_call_that_timed_out_in_the_queue_never_reaches_its_handler, set_up_narrow, tear_down),
         TEST(an_upload_is_added_up),
         TEST(a_broken_upload_is_never_taken_for_a_finished_one),
         TEST(a_held_stream_reads_on_only_after_resume),

@@ -42,11 +42,11 @@ nobody_listening_is_unavailable_and_names_the_target(void **state)
     ProtobufCMessage *response;
     weir_error error;
 
-    CHECK_OK(weir_rpc_channel_open(
-        harness->runtime, "unix:/nonexistent/socket", NULL, &channel, reterr));
+    CHECK_OK(weir_rpc_channel_open(harness->runtime, "unix:/nonexistent/socket", NULL, &channel,
+        reterr));
     stub = weir_rpc_stub_open(channel, &grpc__testing__test_service__descriptor);
-    assert_int_equal(
-        weir_rpc_unary(stub, "UnaryCall", &request.base, NULL, arena, &response, &error),
+    assert_int_equal(weir_rpc_unary(stub, "UnaryCall", &request.base, NULL, arena, &response,
+                         &error),
         WEIR_SERVICE_UNAVAILABLE);
     assert_string_equal(error.message, "no connection to unix:/nonexistent/socket");
     weir_arena_destroy(&arena);
@@ -68,8 +68,8 @@ a_status_without_details_becomes_the_plainest_code(void **state)
     status.code = 5;
     status.message = text;
     request.response_status = &status;
-    assert_int_equal(
-        weir_rpc_unary(harness->stub, "UnaryCall", &request.base, NULL, arena, &response, &error),
+    assert_int_equal(weir_rpc_unary(harness->stub, "UnaryCall", &request.base, NULL, arena,
+                         &response, &error),
         WEIR_NOT_FOUND);
     assert_string_equal(error.message, "plain words");
     weir_arena_destroy(&arena);
@@ -90,8 +90,8 @@ an_answer_over_the_channels_limit_is_too_large(void **state)
     CHECK_OK(weir_rpc_channel_open(harness->runtime, harness->target, &options, &channel, reterr));
     stub = weir_rpc_stub_open(channel, &grpc__testing__test_service__descriptor);
     request.response_size = 2000;
-    assert_int_equal(
-        weir_rpc_unary(stub, "UnaryCall", &request.base, NULL, arena, &response, &error),
+    assert_int_equal(weir_rpc_unary(stub, "UnaryCall", &request.base, NULL, arena, &response,
+                         &error),
         WEIR_RESPONSE_TOO_LARGE);
     weir_arena_destroy(&arena);
     weir_rpc_stub_close(&stub);
@@ -106,8 +106,8 @@ a_tls_file_of_a_channel_that_cannot_be_read_is_named(void **state)
     weir_rpc_channel *channel;
     weir_error error;
 
-    assert_int_equal(
-        weir_rpc_channel_open(harness->runtime, harness->target, &options, &channel, &error),
+    assert_int_equal(weir_rpc_channel_open(harness->runtime, harness->target, &options, &channel,
+                         &error),
         WEIR_CONFIG_INVALID);
     assert_non_null(strstr(error.message, "/nonexistent.pem"));
 }
@@ -229,10 +229,9 @@ a_send_to_an_ended_call_gives_the_reason(void **state)
     status.code = 7;
     request.response_status = &status;
     CHECK_OK(weir_rpc_stream_send(stream, &request.base, reterr));
-    assert_int_equal(
-        weir_rpc_stream_recv(stream, PATIENCE_MS, arena, &message, &error), WEIR_PERMISSION_DENIED);
-    assert_int_equal(
-        weir_rpc_stream_send(stream, &request.base, &error), WEIR_PERMISSION_DENIED);
+    assert_int_equal(weir_rpc_stream_recv(stream, PATIENCE_MS, arena, &message, &error),
+        WEIR_PERMISSION_DENIED);
+    assert_int_equal(weir_rpc_stream_send(stream, &request.base, &error), WEIR_PERMISSION_DENIED);
     assert_int_equal(weir_rpc_stream_finish(&stream, &error), WEIR_PERMISSION_DENIED);
     weir_arena_destroy(&arena);
 }
@@ -316,7 +315,8 @@ the_listener_lives_on_after_running_out_of_descriptors(void **state)
     int highest;
 
     assert_int_equal(harness_unary(harness, "UnaryCall", PATIENCE_MS, &error), WEIR_OK);
-    for (size_t i = 0; i < COUNT_OF(fds); i++) /* the client's ends first: they need descriptors too */
+    for (size_t i = 0; i < COUNT_OF(fds);
+        i++) /* the client's ends first: they need descriptors too */
         fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     highest = fds[COUNT_OF(fds) - 1];
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);

@@ -37,8 +37,8 @@ binding_a_service_attaches_its_message_descriptors(void **state)
     weir_rpc_descriptors *descriptors = both_sets();
     const weir_rpc_method *method;
 
-    CHECK_OK(weir_rpc_descriptors_bind(
-        descriptors, &grpc__testing__test_service__descriptor, reterr));
+    CHECK_OK(weir_rpc_descriptors_bind(descriptors, &grpc__testing__test_service__descriptor,
+        reterr));
     method = weir_rpc_method_find(descriptors, "grpc.testing.TestService/UnaryCall");
     assert_ptr_equal(method->input, &grpc__testing__simple_request__descriptor);
     assert_ptr_equal(method->output, &grpc__testing__simple_response__descriptor);
@@ -49,7 +49,8 @@ static void
 a_path_may_be_written_in_three_ways(void **state)
 {
     weir_rpc_descriptors *descriptors = both_sets();
-    const weir_rpc_method *method = weir_rpc_method_find(descriptors, "/grpc.health.v1.Health/Check");
+    const weir_rpc_method *method =
+        weir_rpc_method_find(descriptors, "/grpc.health.v1.Health/Check");
 
     assert_non_null(method);
     assert_ptr_equal(weir_rpc_method_find(descriptors, "grpc.health.v1.Health/Check"), method);
@@ -68,8 +69,7 @@ every_method_of_the_set_is_listed_in_order(void **state)
     assert_true(weir_rpc_method_count(descriptors) > 10);
     for (size_t i = 1; i < weir_rpc_method_count(descriptors); i++)
         assert_true(strcmp(weir_rpc_method_at(descriptors, i - 1)->path,
-                        weir_rpc_method_at(descriptors, i)->path)
-            < 0);
+                        weir_rpc_method_at(descriptors, i)->path) < 0);
     assert_true(weir_rpc_service_known(descriptors, "grpc.testing.UnimplementedService"));
     assert_false(weir_rpc_service_known(descriptors, "grpc.testing"));
     weir_rpc_descriptors_destroy(&descriptors);
@@ -79,11 +79,11 @@ static void
 a_symbol_of_any_kind_leads_to_its_file(void **state)
 {
     static const char *const symbols[] = {
-        "google.rpc.Status",                      /* message */
-        "google.rpc.Status.details",              /* field */
-        "google.rpc.BadRequest.FieldViolation",   /* nested message */
-        "grpc.health.v1.Health",                  /* service */
-        "grpc.health.v1.Health.Check",            /* method */
+        "google.rpc.Status",                                /* message */
+        "google.rpc.Status.details",                        /* field */
+        "google.rpc.BadRequest.FieldViolation",             /* nested message */
+        "grpc.health.v1.Health",                            /* service */
+        "grpc.health.v1.Health.Check",                      /* method */
         "grpc.health.v1.HealthCheckResponse.ServingStatus", /* nested enum */
         "grpc.health.v1.HealthCheckResponse.SERVING",       /* its value stands beside it */
         "grpc.reflection.v1.ServerReflectionRequest.message_request", /* oneof */
@@ -101,8 +101,7 @@ static void
 a_file_knows_what_it_imports(void **state)
 {
     weir_rpc_descriptors *descriptors = both_sets();
-    const int file =
-        weir_rpc_file_by_name(descriptors, weir_bytes_str("google/rpc/status.proto"));
+    const int file = weir_rpc_file_by_name(descriptors, weir_bytes_str("google/rpc/status.proto"));
     size_t count;
     const int *imports = weir_rpc_file_imports(descriptors, file, &count);
 
@@ -136,14 +135,14 @@ bytes_that_are_no_set_are_corrupt(void **state)
         weir_rpc_descriptors *descriptors = weir_rpc_descriptors_create();
         weir_error error;
 
-        assert_int_equal(
-            weir_rpc_descriptors_add(descriptors, weir_bytes_str(garbage[i]), &error),
+        assert_int_equal(weir_rpc_descriptors_add(descriptors, weir_bytes_str(garbage[i]), &error),
             WEIR_CORRUPT);
         weir_rpc_descriptors_destroy(&descriptors);
     }
 }
 
-/* Goal: no read past the end.  Method: every prefix of a real set, from memory of exactly its size. */
+/* Goal: no read past the end.  Method: every prefix of a real set, from memory of exactly its size.
+ */
 static void
 a_set_cut_at_any_byte_is_read_within_its_bounds(void **state)
 {

@@ -96,8 +96,7 @@ harness_start(rpc_harness *harness)
         weir_rpc_server_port(harness->server, 0));
     CHECK_OK(weir_rpc_channel_open(harness->runtime, harness->target, NULL, &harness->channel,
         reterr));
-    harness->stub =
-        weir_rpc_stub_open(harness->channel, &grpc__testing__test_service__descriptor);
+    harness->stub = weir_rpc_stub_open(harness->channel, &grpc__testing__test_service__descriptor);
 }
 
 void
@@ -111,8 +110,7 @@ harness_fini(rpc_harness *harness)
 }
 
 weir_code
-harness_unary(
-    rpc_harness *harness, const char *method, uint32_t timeout_ms, weir_error *ret_error)
+harness_unary(rpc_harness *harness, const char *method, uint32_t timeout_ms, weir_error *ret_error)
 {
     const simple_request request = GRPC__TESTING__SIMPLE_REQUEST__INIT;
     const weir_rpc_call_options options = { .timeout_ms = timeout_ms };
@@ -121,8 +119,8 @@ harness_unary(
     weir_code code;
 
     *ret_error = (weir_error){ .code = WEIR_OK };
-    code = weir_rpc_unary(
-        harness->stub, method, &request.base, &options, arena, &response, ret_error);
+    code =
+        weir_rpc_unary(harness->stub, method, &request.base, &options, arena, &response, ret_error);
     weir_arena_destroy(&arena);
     return code;
 }

@@ -30,13 +30,13 @@ typedef Grpc__Testing__StreamingOutputCallResponse output_response;
 
 #define COUNT_OF(array_) (sizeof(array_) / sizeof((array_)[0]))
 
-#define CHECK_OK(expression_)                                                                     \
-    do {                                                                                          \
-        weir_error check_error_ = { .code = WEIR_OK };                                            \
-        weir_error *const reterr = &check_error_;                                                 \
-        if ((expression_) != WEIR_OK)                                                             \
-            fail_msg("%s: %s: %s", #expression_, weir_code_name(check_error_.code),               \
-                check_error_.message);                                                            \
+#define CHECK_OK(expression_)                                                       \
+    do {                                                                            \
+        weir_error check_error_ = { .code = WEIR_OK };                              \
+        weir_error *const reterr = &check_error_;                                   \
+        if ((expression_) != WEIR_OK)                                               \
+            fail_msg("%s: %s: %s", #expression_, weir_code_name(check_error_.code), \
+                check_error_.message);                                              \
     } while (0)
 
 /* How long a test waits for what must come. */
@@ -68,7 +68,8 @@ typedef struct rpc_harness {
 void harness_init(rpc_harness *harness);
 /* options: addresses and descriptors are filled in; NULL for all defaults. */
 void harness_server(rpc_harness *harness, const weir_rpc_server_options *options);
-void harness_add(rpc_harness *harness, const weir_rpc_handler *handlers, size_t count, void *context);
+void harness_add(rpc_harness *harness, const weir_rpc_handler *handlers, size_t count,
+    void *context);
 /* Start, and open a channel with a stub of TestService. */
 void harness_start(rpc_harness *harness);
 void harness_fini(rpc_harness *harness);

@@ -44,7 +44,8 @@ tear_down(void **state)
 static weir_code
 check_health(rpc_harness *harness, const char *service, int *ret_status)
 {
-    weir_rpc_stub *stub = weir_rpc_stub_open(harness->channel, &grpc__health__v1__health__descriptor);
+    weir_rpc_stub *stub =
+        weir_rpc_stub_open(harness->channel, &grpc__health__v1__health__descriptor);
     check_request request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
     weir_arena *arena = weir_arena_create(0);
     ProtobufCMessage *response;
@@ -109,7 +110,8 @@ static void
 a_watch_tells_each_change_once_and_ends_with_the_server(void **state)
 {
     rpc_harness *harness = *state;
-    weir_rpc_stub *stub = weir_rpc_stub_open(harness->channel, &grpc__health__v1__health__descriptor);
+    weir_rpc_stub *stub =
+        weir_rpc_stub_open(harness->channel, &grpc__health__v1__health__descriptor);
     weir_rpc_stream *whole = watch(stub, "");
     weir_rpc_stream *unknown = watch(stub, "no.such.Service");
     weir_error error;
@@ -138,8 +140,8 @@ a_watch_tells_each_change_once_and_ends_with_the_server(void **state)
 static const reflection_response *
 ask(rpc_harness *harness, reflection_request *request, weir_arena *arena)
 {
-    weir_rpc_stub *stub = weir_rpc_stub_open(
-        harness->channel, &grpc__reflection__v1__server_reflection__descriptor);
+    weir_rpc_stub *stub =
+        weir_rpc_stub_open(harness->channel, &grpc__reflection__v1__server_reflection__descriptor);
     weir_rpc_stream *stream = weir_rpc_stream_open(stub, "ServerReflectionInfo", NULL);
     ProtobufCMessage *message;
 
@@ -166,8 +168,8 @@ the_list_names_only_the_services_that_were_added(void **state)
     response = ask(*state, &request, arena);
     assert_int_equal(response->message_response_case, ANSWER(LIST_SERVICES_RESPONSE));
     assert_int_equal(response->list_services_response->n_service, 4);
-    assert_string_equal(
-        response->list_services_response->service[0]->name, "grpc.testing.TestService");
+    assert_string_equal(response->list_services_response->service[0]->name,
+        "grpc.testing.TestService");
     weir_arena_destroy(&arena);
 }
 
@@ -210,8 +212,8 @@ static void
 the_older_package_answers_the_same(void **state)
 {
     rpc_harness *harness = *state;
-    weir_rpc_stub *stub = weir_rpc_stub_open(
-        harness->channel, &grpc__reflection__v1alpha__server_reflection__descriptor);
+    weir_rpc_stub *stub = weir_rpc_stub_open(harness->channel,
+        &grpc__reflection__v1alpha__server_reflection__descriptor);
     weir_rpc_stream *stream = weir_rpc_stream_open(stub, "ServerReflectionInfo", NULL);
     Grpc__Reflection__V1alpha__ServerReflectionRequest request =
         GRPC__REFLECTION__V1ALPHA__SERVER_REFLECTION_REQUEST__INIT;

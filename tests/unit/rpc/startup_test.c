@@ -43,7 +43,8 @@ tear_down(void **state)
 }
 
 static void
-expect_refused(rpc_harness *harness, const weir_rpc_handler *handlers, size_t count, const char *text)
+expect_refused(rpc_harness *harness, const weir_rpc_handler *handlers, size_t count,
+    const char *text)
 {
     weir_error error;
 
@@ -111,8 +112,8 @@ a_set_without_the_service_is_refused_at_bind(void **state)
 
     (void)state;
     CHECK_OK(weir_rpc_descriptors_add(descriptors, weir_descriptor_set(), reterr));
-    assert_int_equal(weir_rpc_descriptors_bind(
-                         descriptors, &grpc__testing__test_service__descriptor, &error),
+    assert_int_equal(weir_rpc_descriptors_bind(descriptors,
+                         &grpc__testing__test_service__descriptor, &error),
         WEIR_INTERNAL);
     assert_non_null(strstr(error.message, "EmptyCall"));
     weir_rpc_descriptors_destroy(&descriptors);
@@ -140,8 +141,7 @@ a_port_in_use_is_named(void **state)
     weir_error error;
 
     harness_start(harness);
-    assert_int_equal(
-        second_server(harness, harness->target, &second, &error), WEIR_ADDRESS_IN_USE);
+    assert_int_equal(second_server(harness, harness->target, &second, &error), WEIR_ADDRESS_IN_USE);
     assert_non_null(strstr(error.message, harness->target));
     weir_rpc_server_destroy(&second);
 }
