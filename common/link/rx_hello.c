@@ -188,4 +188,5 @@ link_rx_hello(weir_link_rx *rx, const Weir__Internal__V1__Frame *frame, uint64_t
     rx->answer_due = true;
     rx->hello_boot = call.boot;
     rx->hello_acked = call.hello->acked;
+    rx->hello_reset_era = call.hello->reset != NULL ? call.hello->reset->era : 0;
 }

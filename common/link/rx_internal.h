@@ -38,6 +38,7 @@ struct weir_link_rx {
     bool answer_due, ack_due, nak_due;
     link_boot hello_boot; /* of the HELLO that is answered */
     uint64_t hello_acked;
+    uint64_t hello_reset_era;
     bool nak_sent; /* for the gap behind nak_received */
     uint64_t nak_received;
     int64_t nak_at_ms;

@@ -31,6 +31,7 @@ send_answer(pump_call *call)
         answer.sender_boot = &sender;
     answer.hello_boot = &hello;
     answer.acked = rx->hello_acked;
+    answer.hello_reset_era = rx->hello_reset_era;
     answer.cursor = rx->committed;
     answer.credit = rx->credit;
     answer.reset_era = rx->reset_era;

@@ -133,7 +133,9 @@ on_answer(answer_call *call)
     const Weir__Internal__V1__HelloAnswer *answer = call->frame->answer;
     bool late = false;
 
-    if (!link_boot_is(&tx->boot, answer->hello_boot)) {
+    /* To a HELLO of another start, or of before the RESET: a database that was lost before this one
+     * was named may have given it, and nobody here ever heard of that one. */
+    if (!link_boot_is(&tx->boot, answer->hello_boot) || answer->hello_reset_era != tx->reset_era) {
         tx->refused_total++;
         return;
     }

@@ -63,10 +63,12 @@ link_tx_progress(weir_link_tx *tx, uint64_t cursor, int64_t now_ms)
 void
 link_tx_go_back(weir_link_tx *tx, int64_t now_ms)
 {
+    if (tx->sent > tx->acked) {
+        tx->back_to = tx->acked;
+        tx->back_at_ms = now_ms;
+    }
     tx->sent = tx->acked;
     tx->timed_seq = 0;
-    tx->back_to = tx->acked;
-    tx->back_at_ms = now_ms;
     tx->progress_at_ms = now_ms;
 }
 

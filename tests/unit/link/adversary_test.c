@@ -647,7 +647,7 @@ no_history_loses_doubles_or_stalls_a_row(void **state)
 {
     static world w;
     const uint64_t first = number_from("ADVERSARY_FIRST", 1),
-                   count = number_from("ADVERSARY_SEEDS", 3000);
+                   count = number_from("ADVERSARY_SEEDS", 6000);
     const int64_t begun_ms = weir_clock_mono_ms();
     uint64_t rows = 0, alarms = 0, crashes = 0, losses = 0;
 
