@@ -313,7 +313,8 @@ write_until_refused(const char *folder)
         return 3;
     weir_batch_clear(batch);
     weir_batch_put(batch, weir_bytes_str("later"), weir_bytes_str("1"));
-    if (weir_store_commit(store, batch, true, NULL) != WEIR_STORE_IO)
+    if (weir_store_commit(store, batch, true, &error) != WEIR_STORE_IO ||
+        strstr(error.message, "an earlier write failed") == NULL)
         return 4;
     code = weir_store_delete_range(store, weir_bytes_str("a"), weir_bytes_str("b"), NULL);
     if (code != WEIR_STORE_IO)

@@ -33,6 +33,32 @@ every_prefix_keeps_the_contract(void **state)
         (void)wire_contract_hold(weir_bytes_of(rich, size));
 }
 
+/* The budget is exact at each edge of rounding and at each new block of field records. */
+static void
+every_size_keeps_the_contract(void **state)
+{
+    weir_buffer text = { 0 };
+    weir_buffer fields = { 0 };
+    weir_buffer unknown = { 0 };
+
+    for (uint8_t size = 0; size < 120; size++) {
+        const uint8_t head[] = { 0x0a, size };
+
+        weir_buffer_clear(&text);
+        weir_buffer_append(&text, head, sizeof head);
+        for (uint8_t count = 0; count < size; count++)
+            weir_buffer_append_u8(&text, 'a');
+        assert_true(wire_contract_hold(weir_buffer_view(&text)));
+        weir_buffer_append(&fields, "\x38\x01", 2);
+        assert_true(wire_contract_hold(weir_buffer_view(&fields)));
+        weir_buffer_append(&unknown, "\xf8\x06\x01", 3);
+        assert_true(wire_contract_hold(weir_buffer_view(&unknown)));
+    }
+    weir_buffer_fini(&text);
+    weir_buffer_fini(&fields);
+    weir_buffer_fini(&unknown);
+}
+
 static void
 damage(weir_rng *rng, uint8_t *bytes, size_t *size)
 {
@@ -79,6 +105,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_prefix_keeps_the_contract),
+        cmocka_unit_test(every_size_keeps_the_contract),
         cmocka_unit_test(damaged_messages_keep_the_contract),
     };
 
