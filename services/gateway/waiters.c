@@ -212,7 +212,9 @@ gateway_expire_waiters(gateway_core *core, weir_stage *stage, weir_error *reterr
     int64_t next_ms = INT64_MAX;
     weir_code code = WEIR_OK;
 
-    if (core->waiter_count == 0 || core->next_deadline_ms > now_ms)
+    if (core->waiter_count == 0)
+        core->next_deadline_ms = INT64_MAX; /* whoever it was for has been answered */
+    if (core->next_deadline_ms > now_ms)
         return WEIR_OK;
     for (size_t bucket = 0; bucket < WAITER_BUCKETS && code == WEIR_OK; bucket++) {
         for (waiter **at = &core->waiters[bucket]; *at != NULL && code == WEIR_OK;) {
