@@ -19,6 +19,8 @@ int accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 
 static pthread_mutex_t spare_lock = PTHREAD_MUTEX_INITIALIZER;
 static int spare_fd = -1;
+static int64_t logged_at_ms;
+static unsigned unlogged; /* connections closed since */
 
 static int
 open_spare(void)
@@ -60,6 +62,21 @@ shed(int fd)
     }
 }
 
+/* One line a second at most: whoever floods the listener must not flood the log. */
+static void
+report(unsigned closed)
+{
+    const int64_t now_ms = weir_clock_mono_ms();
+
+    unlogged += closed;
+    if (logged_at_ms != 0 && now_ms - logged_at_ms < 1000)
+        return;
+    weir_log(WEIR_LOG_WARN, "rpc.descriptors_exhausted", WEIR_INT("connections_closed", unlogged),
+        WEIR_STR("message", "too many open files: new connections were closed"));
+    logged_at_ms = now_ms;
+    unlogged = 0;
+}
+
 int
 accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {
@@ -71,11 +88,9 @@ accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
     pthread_mutex_lock(&spare_lock);
     if (spare_fd >= 0)
         close(spare_fd);
-    const unsigned closed = shed(fd);
+    report(shed(fd));
     spare_fd = open_spare();
     pthread_mutex_unlock(&spare_lock);
-    weir_log(WEIR_LOG_WARN, "rpc.descriptors_exhausted", WEIR_INT("connections_closed", closed),
-        WEIR_STR("message", "too many open files: new connections were closed"));
     errno = EAGAIN;
     return -1;
 }

@@ -25,12 +25,13 @@ link_call(weir_rpc_server *server, weir_rpc_call *call)
     if (call->next != NULL)
         call->next->prev_p = &call->next;
     server->calls = call;
+    call->listed = true;
 }
 
 static void
 unlink_call(weir_rpc_server *server, weir_rpc_call *call)
 {
-    if (call->prev_p == NULL)
+    if (!call->listed)
         return;
     pthread_mutex_lock(&server->lock);
     *call->prev_p = call->next;

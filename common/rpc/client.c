@@ -112,7 +112,7 @@ weir_rpc_channel_close(weir_rpc_channel **channel_p)
     weir_assert(!wr_on_poller());
     pthread_mutex_lock(&channel->lock);
     for (weir_rpc_client_call *call = channel->calls; call != NULL; call = call->next)
-        grpc_call_cancel(call->core, NULL);
+        weir_rpc_client_cancel(call); /* takes the call's lock under the channel's, nowhere else */
     while (channel->calls != NULL)
         pthread_cond_wait(&channel->changed, &channel->lock);
     pthread_mutex_unlock(&channel->lock);
@@ -214,13 +214,7 @@ static void write_fire(wr_event *event, bool ok);
 static void
 copy_pairs(weir_rpc_client_call *call, const weir_rpc_call_options *options)
 {
-    const wr_pairs *own = &call->channel->metadata;
-
-    for (size_t i = 0; i < own->count; i++) {
-        call->metadata.items[i].key = grpc_slice_ref(own->items[i].key);
-        call->metadata.items[i].value = grpc_slice_ref(own->items[i].value);
-    }
-    call->metadata.count = own->count;
+    wr_pairs_copy(&call->metadata, &call->channel->metadata);
     for (size_t i = 0; options != NULL && i < options->metadata_count; i++)
         wr_pairs_add(&call->metadata, options->metadata[i].key, options->metadata[i].value);
 }

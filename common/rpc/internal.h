@@ -81,12 +81,16 @@ weir_code wr_message_unpack(const ProtobufCMessageDescriptor *type, grpc_byte_bu
 
 /* Metadata to send: copied keys and values, at most WR_PAIRS_MAX. */
 typedef struct wr_pairs {
-    grpc_metadata items[WR_PAIRS_MAX];
+    grpc_metadata
+        *items; /* stay where they are once a batch with them was started: nothing is added then */
     size_t count;
+    size_t room;
 } wr_pairs;
 
 /* False when there is no room or the key or value is not allowed in HTTP/2. */
 bool wr_pairs_add(wr_pairs *pairs, const char *key, weir_bytes value);
+/* All of `from`, sharing its slices. */
+void wr_pairs_copy(wr_pairs *pairs, const wr_pairs *from);
 void wr_pairs_fini(wr_pairs *pairs);
 weir_bytes wr_slice_bytes(const grpc_slice *slice);
 /* NUL-terminated copy in the arena. */
@@ -237,6 +241,7 @@ struct weir_rpc_call {
     grpc_call *core;         /* NULL: a local call */
     weir_rpc_call *next;     /* the server's list */
     weir_rpc_call **prev_p;
+    bool listed;
     atomic_int refs;
     atomic_bool gone; /* cancelled, or its status decided by the layer: stop working */
 

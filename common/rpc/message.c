@@ -63,6 +63,26 @@ wr_slice_text(weir_arena *arena, const grpc_slice *slice)
     return weir_arena_strndup(arena, (const char *)bytes.data, bytes.size);
 }
 
+/* Takes the slices over. */
+static void
+pairs_put(wr_pairs *pairs, grpc_metadata item)
+{
+    if (pairs->count == pairs->room) {
+        pairs->room = pairs->room * 2 + 4;
+        pairs->items = weir_realloc(pairs->items, pairs->room * sizeof pairs->items[0]);
+    }
+    pairs->items[pairs->count++] = item;
+}
+
+void
+wr_pairs_copy(wr_pairs *pairs, const wr_pairs *from)
+{
+    for (size_t i = 0; i < from->count; i++)
+        pairs_put(pairs,
+            (grpc_metadata){ .key = grpc_slice_ref(from->items[i].key),
+                .value = grpc_slice_ref(from->items[i].value) });
+}
+
 bool
 wr_pairs_add(wr_pairs *pairs, const char *key, weir_bytes value)
 {
@@ -79,7 +99,7 @@ wr_pairs_add(wr_pairs *pairs, const char *key, weir_bytes value)
         grpc_slice_unref(item.value);
         return false;
     }
-    pairs->items[pairs->count++] = item;
+    pairs_put(pairs, item);
     return true;
 }
 
@@ -90,7 +110,8 @@ wr_pairs_fini(wr_pairs *pairs)
         grpc_slice_unref(pairs->items[i].key);
         grpc_slice_unref(pairs->items[i].value);
     }
-    pairs->count = 0;
+    weir_free(pairs->items);
+    *pairs = (wr_pairs){ 0 };
 }
 
 weir_bytes

@@ -10,7 +10,8 @@
 
 /* What the handlers below do and what they saw. */
 typedef struct call_script {
-    weir_error failure; /* UnaryCall fails with it when its code is set */
+    pthread_mutex_t lock;
+    weir_error failure; /* UnaryCall fails with it when its code is set; under the lock */
     bool hand_over;     /* keep the call for the test's own thread */
     _Atomic(weir_rpc_call *) kept;
     tally opened;
@@ -59,9 +60,12 @@ answer_unary(weir_rpc_call *call, const ProtobufCMessage *request, void *context
     simple_response response = GRPC__TESTING__SIMPLE_RESPONSE__INIT;
     Grpc__Testing__Payload payload = GRPC__TESTING__PAYLOAD__INIT;
 
+    pthread_mutex_lock(&script->lock);
+    const weir_error failure = script->failure;
+    pthread_mutex_unlock(&script->lock);
     tally_add(&script->opened);
-    if (script->failure.code != WEIR_OK) {
-        weir_rpc_fail(call, &script->failure);
+    if (failure.code != WEIR_OK) {
+        weir_rpc_fail(call, &failure);
     } else if (script->hand_over) {
         atomic_store(&script->kept, call);
         tally_add(&script->messages);
@@ -189,6 +193,7 @@ set_up_with(void **state, const weir_rpc_server_options *options)
     tally *const all[] = { &script->opened, &script->messages, &script->half_closed,
         &script->writable, &script->cancelled, &script->draining, &script->done, &script->gate };
 
+    pthread_mutex_init(&script->lock, NULL);
     for (size_t i = 0; i < COUNT_OF(all); i++)
         tally_init(all[i]);
     harness_init(&fixture->harness);
@@ -234,6 +239,14 @@ note_answer(void *context, const weir_error *error, const ProtobufCMessage *resp
     tally_add(&pending->answered);
 }
 
+static void
+fail_with(call_fixture *fixture, const weir_error *failure)
+{
+    pthread_mutex_lock(&fixture->script.lock);
+    fixture->script.failure = *failure;
+    pthread_mutex_unlock(&fixture->script.lock);
+}
+
 /* ---- unary ---- */
 
 static void
@@ -256,11 +269,12 @@ static void
 a_failure_arrives_with_reason_field_and_pause(void **state)
 {
     call_fixture *fixture = *state;
+    weir_error failure;
     weir_error error;
 
-    weir_error_set_field(&fixture->script.failure, WEIR_FILTER_INVALID, "filter",
-        "no field is called colour");
-    fixture->script.failure.retry_after_ms = 2500;
+    weir_error_set_field(&failure, WEIR_FILTER_INVALID, "filter", "no field is called colour");
+    failure.retry_after_ms = 2500;
+    fail_with(fixture, &failure);
     assert_int_equal(harness_unary(&fixture->harness, "UnaryCall", 0, &error), WEIR_FILTER_INVALID);
     assert_string_equal(error.field, "filter");
     assert_string_equal(error.message, "no field is called colour");
@@ -273,9 +287,11 @@ every_code_arrives_as_itself(void **state)
     call_fixture *fixture = *state;
 
     for (int code = 1; code < WEIR_CODE_COUNT; code++) {
+        weir_error failure;
         weir_error error;
 
-        weir_error_set(&fixture->script.failure, (weir_code)code, "code %d", code);
+        weir_error_set(&failure, (weir_code)code, "code %d", code);
+        fail_with(fixture, &failure);
         assert_int_equal(harness_unary(&fixture->harness, "UnaryCall", 0, &error), code);
     }
 }
@@ -284,12 +300,15 @@ static void
 exhaustion_and_outage_carry_a_pause_by_themselves(void **state)
 {
     call_fixture *fixture = *state;
+    weir_error failure;
     weir_error error;
 
-    weir_error_set(&fixture->script.failure, WEIR_PRESSURE, "too much at once");
+    weir_error_set(&failure, WEIR_PRESSURE, "too much at once");
+    fail_with(fixture, &failure);
     harness_unary(&fixture->harness, "UnaryCall", 0, &error);
     assert_true(error.retry_after_ms > 0);
-    weir_error_set(&fixture->script.failure, WEIR_NOT_FOUND, "nothing");
+    weir_error_set(&failure, WEIR_NOT_FOUND, "nothing");
+    fail_with(fixture, &failure);
     harness_unary(&fixture->harness, "UnaryCall", 0, &error);
     assert_int_equal(error.retry_after_ms, 0);
 }
@@ -721,27 +740,31 @@ want_key(weir_rpc_call *call, void *context, weir_error *reterr)
 }
 
 typedef struct seen_call {
-    tally count;
     char path[128];
     weir_code code;
     bool has_principal;
-    size_t received_bytes;
     uint32_t sent_messages;
 } seen_call;
+
+/* One entry a call: a later call never writes what the test reads. */
+typedef struct seen_calls {
+    tally count;
+    seen_call calls[8];
+} seen_calls;
 
 static void
 see_call(const weir_rpc_call_stats *stats, void *context)
 {
-    seen_call *seen = context;
+    seen_calls *all = context;
+    seen_call *seen = &all->calls[tally_count(&all->count)];
 
     snprintf(seen->path, sizeof seen->path, "%s", stats->path);
     seen->code = stats->code;
     seen->has_principal = stats->principal != NULL;
-    seen->received_bytes = stats->received_bytes;
     seen->sent_messages = stats->sent_messages;
     assert_true(stats->duration_us >= 0 && stats->request_id[0] != '\0');
     assert_true(strncmp(stats->peer, "ipv4:127.0.0.1:", 15) == 0);
-    tally_add(&seen->count);
+    tally_add(&all->count);
 }
 
 static weir_code
@@ -761,12 +784,28 @@ unary_with_keys(rpc_harness *harness, size_t keys)
     return code;
 }
 
+static weir_code
+unknown_unary(rpc_harness *harness)
+{
+    weir_rpc_stub *stub =
+        weir_rpc_stub_open(harness->channel, &grpc__testing__unimplemented_service__descriptor);
+    const Grpc__Testing__Empty request = GRPC__TESTING__EMPTY__INIT;
+    weir_arena *arena = weir_arena_create(0);
+    ProtobufCMessage *response;
+    weir_error error;
+    const weir_code code =
+        weir_rpc_unary(stub, "UnimplementedCall", &request.base, NULL, arena, &response, &error);
+
+    weir_arena_destroy(&arena);
+    weir_rpc_stub_close(&stub);
+    return code;
+}
+
 static void
 an_interceptor_lets_only_one_key_pass_and_the_observer_sees_each_call(void **state)
 {
-    static seen_call seen;
+    seen_calls seen = { .calls = { { .code = WEIR_OK } } };
     call_fixture *fixture;
-    weir_error error;
 
     set_up_with(state, NULL);
     fixture = *state;
@@ -777,29 +816,20 @@ an_interceptor_lets_only_one_key_pass_and_the_observer_sees_each_call(void **sta
 
     assert_int_equal(unary_with_keys(&fixture->harness, 0), WEIR_UNAUTHENTICATED);
     tally_wait(&seen.count, 1);
-    assert_int_equal(seen.code, WEIR_UNAUTHENTICATED);
+    assert_int_equal(seen.calls[0].code, WEIR_UNAUTHENTICATED);
     assert_int_equal(unary_with_keys(&fixture->harness, 2), WEIR_UNAUTHENTICATED);
+    tally_wait(&seen.count, 2);
     assert_int_equal(unary_with_keys(&fixture->harness, 1), WEIR_OK);
     tally_wait(&seen.count, 3);
-    assert_string_equal(seen.path, "/grpc.testing.TestService/UnaryCall");
-    assert_int_equal(seen.code, WEIR_OK);
-    assert_true(seen.has_principal);
-    assert_int_equal(seen.sent_messages, 1);
+    assert_string_equal(seen.calls[2].path, "/grpc.testing.TestService/UnaryCall");
+    assert_int_equal(seen.calls[2].code, WEIR_OK);
+    assert_true(seen.calls[2].has_principal);
+    assert_int_equal(seen.calls[2].sent_messages, 1);
     /* Unknown paths cannot be probed without a key. */
-    assert_int_equal(harness_unary(&fixture->harness, "UnaryCall", 0, &error),
-        WEIR_UNAUTHENTICATED);
-    weir_rpc_stub *stub = weir_rpc_stub_open(fixture->harness.channel,
-        &grpc__testing__unimplemented_service__descriptor);
-    const Grpc__Testing__Empty request = GRPC__TESTING__EMPTY__INIT;
-    weir_arena *arena = weir_arena_create(0);
-    ProtobufCMessage *response;
-    assert_int_equal(weir_rpc_unary(stub, "UnimplementedCall", &request.base, NULL, arena,
-                         &response, &error),
-        WEIR_UNAUTHENTICATED);
-    tally_wait(&seen.count, 5);
-    assert_string_equal(seen.path, "unknown");
-    weir_arena_destroy(&arena);
-    weir_rpc_stub_close(&stub);
+    assert_int_equal(unknown_unary(&fixture->harness), WEIR_UNAUTHENTICATED);
+    tally_wait(&seen.count, 4);
+    assert_string_equal(seen.calls[3].path, "unknown");
+    weir_rpc_server_stop(fixture->harness.server, PATIENCE_MS); /* `seen` is on the stack */
 }
 
 int
