@@ -9,10 +9,17 @@
 #include "common/base/assert.h"
 #include "services/gateway/core_internal.h"
 
-enum { CHANGE_LOG_ENTRIES = 1000000, CHANGE_TRIM_STEP = 4096 };
+enum {
+    CHANGE_LOG_ENTRIES = 1000000,
+    CHANGE_LOG_AGE_MS = 86400000,
+    CHANGE_TRIM_STEP = 4096, /* changes forgotten in one round */
+    CHANGE_AGE_CHECK_MS = 10000,
+    WAITERS_MAX = 1000,
+};
 
 weir_code
-gateway_refuse(weir_stage *stage, uint64_t reply_to, weir_code code, const char *field, const char *format, ...)
+gateway_refuse(weir_stage *stage, uint64_t reply_to, weir_code code, const char *field,
+    const char *format, ...)
 {
     weir_error error = { .code = code };
     va_list arguments;
@@ -38,7 +45,8 @@ adopt_stores(gateway_core *core, const Weir__Internal__V1__SuiteRecord *stored, 
         const weir_service_id service = weir_service_from_name(known->service);
 
         if (service == WEIR_SERVICE_NONE || known->store_id.len != WEIR_STORE_ID_SIZE)
-            return weir_error_set(reterr, WEIR_CORRUPT, "the suite record names an unknown service");
+            return weir_error_set(reterr, WEIR_CORRUPT,
+                "the suite record names an unknown service");
         memcpy(core->known_id[service], known->store_id.data, WEIR_STORE_ID_SIZE);
         core->known[service].service = (char *)(uintptr_t)weir_service_name(service);
         core->known[service].store_id.data = core->known_id[service];
@@ -64,7 +72,8 @@ load_suite(gateway_core *core, weir_stage *stage, weir_error *reterr)
     if (stored->redrive != NULL && stored->redrive->era != 0) {
         core->is_redriving = true;
         core->redrive_ready_too = stored->redrive->ready_too;
-        weir_buffer_append(&core->redrive_after, stored->redrive->after_key.data, stored->redrive->after_key.len);
+        weir_buffer_append(&core->redrive_after, stored->redrive->after_key.data,
+            stored->redrive->after_key.len);
     }
     return adopt_stores(core, stored, reterr);
 }
@@ -93,6 +102,20 @@ put_suite(gateway_core *core, weir_stage *stage)
     core->suite_changed = false;
 }
 
+/* Where the change log begins: older changes were trimmed. */
+static weir_code
+load_change_log(gateway_core *core, weir_stage *stage, weir_error *reterr)
+{
+    weir_iter *iter = weir_store_iter(weir_stage_store(stage), NULL,
+        gateway_key_change(&core->key, 0), gateway_key_change_end(&core->range_end));
+
+    core->trimmed_change_no = weir_iter_next(iter) ? weir_load_u64(weir_iter_key(iter).data + 1)
+                                                   : core->suite.next_change_no;
+    const weir_code code = weir_iter_status(iter, reterr);
+    weir_iter_destroy(&iter);
+    return code;
+}
+
 /* ---- handlers ---- */
 
 static weir_code
@@ -104,15 +127,19 @@ core_start(void *self, weir_stage *stage, weir_error *reterr)
     if (code == WEIR_OK)
         code = gateway_load_collections(core, stage, reterr);
     if (code == WEIR_OK)
+        code = gateway_load_unready(core, stage, reterr);
+    if (code == WEIR_OK)
         code = gateway_load_backlog(core, stage, reterr);
+    if (code == WEIR_OK)
+        code = load_change_log(core, stage, reterr);
     if (code == WEIR_OK && (core->backlog_count > 0 || core->is_redriving))
         weir_stage_wake_at(stage, weir_stage_now_ms(stage));
     return code;
 }
 
 static weir_code
-core_row(void *self, weir_stage *stage, weir_link_kind link, uint64_t seq, const row_message *row, weir_bytes packed,
-    weir_error *reterr)
+core_row(void *self, weir_stage *stage, weir_link_kind link, uint64_t seq, const row_message *row,
+    weir_bytes packed, weir_error *reterr)
 {
     (void)packed;
     return gateway_on_row(self, stage, link, seq, row, reterr);
@@ -157,30 +184,67 @@ core_wake(void *self, weir_stage *stage, weir_error *reterr)
 }
 
 static weir_code
-core_link_news(void *self, weir_stage *stage, weir_link_kind link, unsigned news, weir_error *reterr)
+core_link_news(void *self, weir_stage *stage, weir_link_kind link, unsigned news,
+    weir_error *reterr)
 {
     return gateway_on_link_news(self, stage, link, news, reterr);
 }
 
 static weir_code
-core_resolve(void *self, weir_stage *stage, weir_link_kind link, row_message *row, weir_arena *arena,
-    weir_error *reterr)
+core_resolve(void *self, weir_stage *stage, weir_link_kind link, row_message *row,
+    weir_arena *arena, weir_error *reterr)
 {
     return gateway_resolve(self, stage, link, row, arena, reterr);
 }
 
 static void
-trim_change_log(gateway_core *core, weir_stage *stage)
+trim_change(gateway_core *core, weir_stage *stage)
 {
-    const uint64_t kept = core->config.change_log_entries_max;
+    weir_batch_delete(weir_stage_batch(stage),
+        gateway_key_change(&core->key, core->trimmed_change_no));
+    core->trimmed_change_no++;
+}
 
-    while (core->suite.next_change_no > kept + CHANGE_TRIM_STEP &&
-        core->trimmed_change_no < core->suite.next_change_no - kept - CHANGE_TRIM_STEP) {
-        weir_batch_delete(weir_stage_batch(stage), gateway_key_change(&core->key, core->trimmed_change_no));
-        core->trimmed_change_no++;
-        if (core->trimmed_change_no % CHANGE_TRIM_STEP == 0)
-            return; /* a bounded share of one round */
+static weir_code
+oldest_is_over(gateway_core *core, weir_stage *stage, int64_t before_ms, bool *ret_over,
+    weir_error *reterr)
+{
+    Weir__Internal__V1__ChangeRecord *change = NULL;
+    const weir_code code =
+        weir_stage_get(stage, gateway_key_change(&core->key, core->trimmed_change_no),
+            &weir__internal__v1__change_record__descriptor, &change, reterr);
+
+    *ret_over = code == WEIR_OK && (change == NULL || change->time_ms < before_ms);
+    return code;
+}
+
+/* Changes beyond the number that is kept, a bounded share a round; then, now and then, those beyond
+ * the age. */
+static weir_code
+trim_change_log(gateway_core *core, weir_stage *stage, weir_error *reterr)
+{
+    const int64_t now_ms = weir_stage_now_ms(stage);
+    const uint64_t kept = core->config.change_log_entries_max;
+    const uint64_t next = core->suite.next_change_no;
+    bool is_over = true;
+    size_t left = CHANGE_TRIM_STEP;
+    weir_code code = WEIR_OK;
+
+    while (next > kept + CHANGE_TRIM_STEP &&
+        core->trimmed_change_no < next - kept - CHANGE_TRIM_STEP && left-- > 0)
+        trim_change(core, stage);
+    if (now_ms - core->change_age_checked_ms < CHANGE_AGE_CHECK_MS)
+        return WEIR_OK;
+    for (left = CHANGE_TRIM_STEP; left > 0 && core->trimmed_change_no < next; left--) {
+        code = oldest_is_over(core, stage, now_ms - (int64_t)core->config.change_log_age_ms,
+            &is_over, reterr);
+        if (code != WEIR_OK || !is_over)
+            break;
+        trim_change(core, stage);
     }
+    if (!is_over || core->trimmed_change_no == next)
+        core->change_age_checked_ms = now_ms;
+    return code;
 }
 
 static weir_code
@@ -190,13 +254,17 @@ core_round_end(void *self, weir_stage *stage, weir_error *reterr)
     weir_code code = gateway_dispatch(core, stage, reterr);
 
     if (code == WEIR_OK)
+        code = gateway_unready_refresh(core, stage, reterr);
+    if (code == WEIR_OK)
         code = gateway_wake_collections(core, stage, reterr);
+    if (code == WEIR_OK)
+        code = trim_change_log(core, stage, reterr);
     if (code != WEIR_OK)
         return code;
-    trim_change_log(core, stage);
     gateway_put_counters(core, stage);
     if (core->suite_changed)
         put_suite(core, stage);
+    gateway_report_counts(core, stage);
     return WEIR_OK;
 }
 
@@ -212,6 +280,7 @@ core_committed(void *self, weir_stage *stage)
     published->backlog = core->backlog_count;
     published->pending = core->pending_total;
     published->processing = core->processing_total;
+    published->load = core->load;
     published->accepted_total = core->accepted_total;
     published->ready_total = core->ready_total;
     published->failed_total = core->failed_total;
@@ -250,6 +319,10 @@ gateway_core_create(const gateway_core_config *config)
     core->config = *config;
     if (core->config.change_log_entries_max == 0)
         core->config.change_log_entries_max = CHANGE_LOG_ENTRIES;
+    if (core->config.change_log_age_ms == 0)
+        core->config.change_log_age_ms = CHANGE_LOG_AGE_MS;
+    if (core->config.waiters_max == 0)
+        core->config.waiters_max = WAITERS_MAX;
     core->default_model = weir_strdup(config->default_model);
     core->default_fingerprint = weir_strdup(config->default_fingerprint);
     weir__internal__v1__suite_record__init(&core->suite);

@@ -1,12 +1,13 @@
 /*
  * core.h - the gateway's core: custody, revisions, epochs and the era, without I/O.
  *
- * It owns the stage ACCEPTED.  Every number that orders the suite (revision, epoch, era, collection_no) is given out here,
- * by one thread that reads its own writes, so two documents can never disagree about which came first.  An accept is one
- * batch: revision, source bytes, request id, change log, backlog entry (or outbox row when there is credit).
+ * It owns the stage ACCEPTED.  Every number that orders the suite (revision, epoch, era,
+ * collection_no) is given out here, by one thread that reads its own writes, so two documents can
+ * never disagree about which came first.  An accept is one batch: revision, source bytes, request
+ * id, change log, backlog entry (or outbox row when there is credit).
  *
- * A crash at any line leaves whole rounds: `start` rebuilds the collections, counters and backlog positions from the
- * store; waiters die with their calls, and their clients ask again.
+ * A crash at any line leaves whole rounds: `start` rebuilds the collections, counters and backlog
+ * positions from the store; waiters die with their calls, and their clients ask again.
  *
  * Threads: the core's, but for gateway_core_published (any).
  */
@@ -14,11 +15,13 @@
 #define WEIR_GATEWAY_CORE_H
 
 #include "common/stage/stage.h"
+#include "services/gateway/admission.h"
 #include "weir/internal/v1/command.pb-c.h"
 
 typedef struct gateway_core gateway_core;
 
-/* Requests to the core; the message of each is named after it (command.proto), the answer beside it. */
+/* Requests to the core; the message of each is named after it (command.proto), the answer beside
+ * it. */
 typedef enum gateway_command {
     GATEWAY_ACCEPT = 1,        /* AcceptCommand -> weir.v1.IngestDocumentResponse */
     GATEWAY_DELETE,            /* DeleteCommand -> weir.v1.DeleteDocumentResponse */
@@ -36,9 +39,13 @@ typedef struct gateway_core_config {
     const char *default_model;
     const char *default_fingerprint;
     uint32_t default_dimension, default_max_tokens, default_overlap_tokens;
-    uint64_t pending_documents_max;   /* backlog beyond which accepts are refused with PRESSURE; 0: no limit */
-    uint64_t change_log_entries_max;  /* 0: 1,000,000 */
-    const bool *disk_low;             /* set by the driver: accepts answer DISK_LOW; may be NULL */
+    gateway_limits limits;  /* of what is unfinished; beyond, accepts are refused with PRESSURE */
+    uint32_t in_flight_max; /* PROCESSING at once; 0: as many as credit allows */
+    uint32_t waiters_max;   /* calls that wait at once; 0: 1,000 */
+    uint64_t change_log_entries_max; /* 0: 1,000,000 */
+    uint64_t change_log_age_ms;      /* 0: a day */
+    const bool
+        *disk_low; /* set by the driver, read atomically: accepts answer DISK_LOW; may be NULL */
 } gateway_core_config;
 
 /* The config's strings are copied. */
@@ -49,10 +56,12 @@ extern const weir_core_ops gateway_core_ops;
 /* What other threads may see, as of the last commit. */
 typedef struct gateway_published {
     uint64_t era;
-    uint64_t change_no;       /* greatest change in the log */
-    uint64_t backlog;         /* documents that wait for credit */
+    uint64_t change_no; /* greatest change in the log */
+    uint64_t backlog;   /* documents that wait for credit */
     uint64_t pending, processing;
-    uint64_t accepted_total, ready_total, failed_total, retried_total, deleted_total, superseded_total;
+    gateway_load load; /* without disk_low, which is the reader's to know */
+    uint64_t accepted_total, ready_total, failed_total, retried_total, deleted_total,
+        superseded_total;
     bool is_redriving;
     /* Databases in force by service, for ApplyEra; has_store says which are known. */
     bool has_store[WEIR_SERVICE_COUNT];

@@ -6,6 +6,7 @@
  *   accept.c     accept, delete, retry, create collection
  *   rows.c       ready, deleted, raise, give up, what reads learned
  *   dispatch.c   backlog to outbox within credit; sources filled in when sent
+ *   unready.c    what is PENDING or PROCESSING: the oldest, the bytes
  *   waiters.c    calls that wait for a state
  *   era.c        lost volumes: notice, era, seed, gate, re-drive
  */
@@ -33,12 +34,16 @@ struct collection_entry {
     collection_record *record;
     counters_record counters;
     bool counters_changed; /* in this round */
-    uint32_t waiters;      /* WaitCollection calls */
 };
 
 enum { COLLECTION_BUCKETS = 1024, WAITER_BUCKETS = 4096 };
 
-typedef enum waiter_kind { WAITER_INGEST = 1, WAITER_DOCUMENT, WAITER_DELETE, WAITER_COLLECTION } waiter_kind;
+typedef enum waiter_kind {
+    WAITER_INGEST = 1,
+    WAITER_DOCUMENT,
+    WAITER_DELETE,
+    WAITER_COLLECTION
+} waiter_kind;
 
 typedef struct waiter waiter;
 struct waiter {
@@ -51,6 +56,8 @@ struct waiter {
     int64_t until_ms;
     uint32_t outcome; /* of an ingest */
     bool collection_created;
+    uint64_t from_no,
+        until_no; /* WAITER_COLLECTION: unready entries in [from_no, until_no) are waited for */
 };
 
 /* The backlog of one tenant in one lane. */
@@ -60,7 +67,8 @@ struct backlog_queue {
     uint8_t lane;
     char *tenant;
     uint64_t count;
-    uint64_t from_number; /* no entry below: where the scan begins (never at the start: tombstones) */
+    uint64_t
+        from_number; /* no entry below: where the scan begins (never at the start: tombstones) */
 };
 
 struct gateway_core {
@@ -78,14 +86,22 @@ struct gateway_core {
     collection_entry *by_number[COLLECTION_BUCKETS];
     collection_entry *changed[64]; /* entries with changed counters; beyond, all are looked at */
     size_t changed_count;
-    waiter *waiters[WAITER_BUCKETS];
+    waiter
+        *waiters[WAITER_BUCKETS + 1]; /* by document; the last holds those of whole collections */
     uint64_t waiter_count;
     int64_t next_deadline_ms; /* earliest until_ms; INT64_MAX: none */
     backlog_queue *queues;    /* ring order of the tenants is the list's */
     uint64_t backlog_count;
+    gateway_load load; /* unready revisions */
+    uint64_t oldest_unready_no;
+    bool oldest_has_left; /* in this round: the next one is to be found */
     uint64_t pending_total, processing_total;
-    uint64_t accepted_total, ready_total, failed_total, retried_total, deleted_total, superseded_total;
-    uint64_t trimmed_change_no;
+    uint64_t accepted_total, ready_total, failed_total, retried_total, deleted_total,
+        superseded_total;
+    uint64_t trimmed_change_no; /* no change below */
+    int64_t change_age_checked_ms;
+    uint8_t refused_id[WEIR_SERVICE_COUNT]
+                      [WEIR_STORE_ID_SIZE]; /* databases that were replaced and came back */
     bool change_added;
     void (*changed_callback)(void *ud);
     void *changed_ud;
@@ -96,85 +112,118 @@ struct gateway_core {
 
 /* ---- records.c ---- */
 /* *ret NULL: absent. */
-weir_code gateway_get_document(gateway_core *core, weir_stage *stage, uint64_t collection_no, const char *document_id,
-    document_record **ret_document, weir_error *reterr) WEIR_MUST_CHECK;
-weir_code gateway_get_revision(gateway_core *core, weir_stage *stage, uint64_t collection_no, const char *document_id,
-    int64_t revision, revision_record **ret_revision, weir_error *reterr) WEIR_MUST_CHECK;
-void gateway_put_document(gateway_core *core, weir_stage *stage, uint64_t collection_no, const char *document_id,
-    const document_record *document);
+weir_code gateway_get_document(gateway_core *core, weir_stage *stage, uint64_t collection_no,
+    const char *document_id, document_record **ret_document, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_get_revision(gateway_core *core, weir_stage *stage, uint64_t collection_no,
+    const char *document_id, int64_t revision, revision_record **ret_revision,
+    weir_error *reterr) WEIR_MUST_CHECK;
+void gateway_put_document(gateway_core *core, weir_stage *stage, uint64_t collection_no,
+    const char *document_id, const document_record *document);
 /* Which revision of which document. */
 typedef struct revision_id {
     collection_entry *collection;
     const char *document_id;
     int64_t revision;
 } revision_id;
-/* The one function that changes a state: record, counters, change log and update time move in the same batch.
- * A state equal to the present one writes the record all the same.  Waiters are woken. */
-weir_code gateway_set_state(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision,
-    uint32_t state, weir_error *reterr) WEIR_MUST_CHECK;
+/* The one function that changes a state: record, counters, change log and update time move in the
+ * same batch. A state equal to the present one writes the record all the same.  Waiters are woken.
+ */
+weir_code gateway_set_state(gateway_core *core, weir_stage *stage, const revision_id *id,
+    revision_record *revision, uint32_t state, weir_error *reterr) WEIR_MUST_CHECK;
 void gateway_tell(weir_stage *stage, const revision_id *id, const revision_record *revision,
     Weir__Internal__V1__LifecycleKind kind);
-collection_entry *gateway_find_collection(const gateway_core *core, const char *tenant, const char *collection_id);
+collection_entry *gateway_find_collection(const gateway_core *core, const char *tenant,
+    const char *collection_id);
 collection_entry *gateway_find_collection_no(const gateway_core *core, uint64_t collection_no);
-weir_code gateway_add_collection(gateway_core *core, weir_bytes packed, collection_entry **ret_entry,
-    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_add_collection(gateway_core *core, weir_bytes packed,
+    collection_entry **ret_entry, weir_error *reterr) WEIR_MUST_CHECK;
 void gateway_count(gateway_core *core, collection_entry *collection);
-weir_code gateway_load_collections(gateway_core *core, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_load_collections(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
 void gateway_put_counters(gateway_core *core, weir_stage *stage);
 
 /* ---- accept.c ---- */
-weir_code gateway_on_accept(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
-    WEIR_MUST_CHECK;
-weir_code gateway_on_delete(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
-    WEIR_MUST_CHECK;
-weir_code gateway_on_retry(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
-    WEIR_MUST_CHECK;
-weir_code gateway_on_create_collection(gateway_core *core, weir_stage *stage, const weir_request *request,
+weir_code gateway_on_accept(gateway_core *core, weir_stage *stage, const weir_request *request,
     weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_delete(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_retry(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_create_collection(gateway_core *core, weir_stage *stage,
+    const weir_request *request, weir_error *reterr) WEIR_MUST_CHECK;
+
+/* The tombstone of id->revision, to the indexer; it is answered by a DeletedRow, however often it
+ * is sent. */
+weir_code gateway_send_tombstone(weir_stage *stage, const revision_id *id, int64_t delete_time_ms,
+    weir_error *reterr) WEIR_MUST_CHECK;
+
+/* ---- unready.c ---- */
+/* The revision has just become PENDING or PROCESSING; change_no is that of the change. */
+void gateway_unready_enter(gateway_core *core, weir_stage *stage, const revision_id *id,
+    revision_record *revision);
+void gateway_unready_leave(gateway_core *core, weir_stage *stage, const revision_record *revision);
+/* At the end of a round: find the oldest again if it left. */
+weir_code gateway_unready_refresh(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_load_unready(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
+/* *ret_any: a revision of the collection with *from_no <= number < until_no is unready; *from_no
+ * moves to it. */
+weir_code gateway_unready_before(gateway_core *core, weir_stage *stage, uint64_t collection_no,
+    uint64_t *from_no, uint64_t until_no, bool *ret_any, weir_error *reterr) WEIR_MUST_CHECK;
 
 /* ---- rows.c ---- */
 weir_code gateway_on_row(gateway_core *core, weir_stage *stage, weir_link_kind link, uint64_t seq,
     const row_message *row, weir_error *reterr) WEIR_MUST_CHECK;
-weir_code gateway_on_learn(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
-    WEIR_MUST_CHECK;
-/* The one way to a new epoch: if the record's epoch is from_epoch, epoch + 1, PENDING, dispatched or in the backlog. */
-weir_code gateway_raise(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision,
-    uint8_t lane, weir_error *reterr) WEIR_MUST_CHECK;
-weir_code gateway_retire_lower(gateway_core *core, weir_stage *stage, const revision_id *id, document_record *document,
-    uint32_t state, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_learn(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr) WEIR_MUST_CHECK;
+/* The one way to a new epoch: if the record's epoch is from_epoch, epoch + 1, PENDING, dispatched
+ * or in the backlog. */
+weir_code gateway_raise(gateway_core *core, weir_stage *stage, const revision_id *id,
+    revision_record *revision, uint8_t lane, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_retire_lower(gateway_core *core, weir_stage *stage, const revision_id *id,
+    document_record *document, uint32_t state, weir_error *reterr) WEIR_MUST_CHECK;
 
 /* ---- dispatch.c ---- */
 /* Hand the revision to ingest now, or put it into the backlog. */
-weir_code gateway_hand_over(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision,
-    int64_t deleted_below, uint8_t lane, weir_error *reterr) WEIR_MUST_CHECK;
-weir_code gateway_dispatch(gateway_core *core, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
-weir_code gateway_load_backlog(gateway_core *core, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
-weir_code gateway_resolve(gateway_core *core, weir_stage *stage, weir_link_kind link, row_message *row,
-    weir_arena *arena, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_hand_over(gateway_core *core, weir_stage *stage, const revision_id *id,
+    revision_record *revision, int64_t deleted_below, uint8_t lane,
+    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_dispatch(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
+/* What waits here, for the suite's status. */
+void gateway_report_counts(const gateway_core *core, weir_stage *stage);
+weir_code gateway_load_backlog(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_resolve(gateway_core *core, weir_stage *stage, weir_link_kind link,
+    row_message *row, weir_arena *arena, weir_error *reterr) WEIR_MUST_CHECK;
 
 /* ---- waiters.c ---- */
-weir_code gateway_on_wait(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
-    WEIR_MUST_CHECK;
-weir_code gateway_on_wait_collection(gateway_core *core, weir_stage *stage, const weir_request *request,
+weir_code gateway_on_wait(gateway_core *core, weir_stage *stage, const weir_request *request,
     weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_wait_collection(gateway_core *core, weir_stage *stage,
+    const weir_request *request, weir_error *reterr) WEIR_MUST_CHECK;
 /* Answer when the revision is terminal (delete: confirmed) or until_ms has come. */
-weir_code gateway_wait_for(gateway_core *core, weir_stage *stage, const waiter *wish, weir_error *reterr)
-    WEIR_MUST_CHECK;
+weir_code gateway_wait_for(gateway_core *core, weir_stage *stage, const waiter *wish,
+    weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_wake_document(gateway_core *core, weir_stage *stage, collection_entry *collection,
     const char *document_id, weir_error *reterr) WEIR_MUST_CHECK;
-weir_code gateway_wake_collections(gateway_core *core, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
-weir_code gateway_expire_waiters(gateway_core *core, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_wake_collections(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_expire_waiters(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
 void gateway_destroy_waiters(gateway_core *core);
 
 /* ---- era.c ---- */
-weir_code gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link, unsigned news,
-    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link,
+    unsigned news, weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_on_peer_status(gateway_core *core, weir_stage *stage, const weir_request *request,
     weir_error *reterr) WEIR_MUST_CHECK;
-weir_code gateway_redrive_some(gateway_core *core, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_redrive_some(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
 
 /* A refusal as a reply; the handler goes on. */
-weir_code gateway_refuse(weir_stage *stage, uint64_t reply_to, weir_code code, const char *field, const char *format,
-    ...) WEIR_PRINTF(5, 6);
+weir_code gateway_refuse(weir_stage *stage, uint64_t reply_to, weir_code code, const char *field,
+    const char *format, ...) WEIR_PRINTF(5, 6);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * dispatch.c - R10: backlog before outbox.
  *
- * An accepted revision goes straight into the outbox when nobody waits and ingest has credit; otherwise its entry waits in
- * the backlog and is moved within credit, tenants in turn, re-drives last.  A crash between leaves the entry: it is moved
- * by the next start.
+ * An accepted revision goes straight into the outbox when nobody waits and ingest has credit;
+ * otherwise its entry waits in the backlog and is moved within credit, tenants in turn, re-drives
+ * last.  A crash between leaves the entry: it is moved by the next start.
  */
 #include "common/base/assert.h"
 #include "common/base/limits.h"
@@ -13,8 +13,8 @@
 enum { DISPATCH_PER_ROUND_MAX = 512 };
 
 static weir_code
-send_document(weir_stage *stage, const revision_id *id, const revision_record *revision, int64_t deleted_below,
-    weir_error *reterr)
+send_document(weir_stage *stage, const revision_id *id, const revision_record *revision,
+    int64_t deleted_below, weir_error *reterr)
 {
     row_message row = WEIR__INTERNAL__V1__ROW__INIT;
     Weir__Internal__V1__DocumentRow document = WEIR__INTERNAL__V1__DOCUMENT_ROW__INIT;
@@ -57,7 +57,8 @@ find_queue(gateway_core *core, uint8_t lane, const char *tenant)
 }
 
 static void
-enqueue(gateway_core *core, weir_stage *stage, const revision_id *id, const revision_record *revision, uint8_t lane)
+enqueue(gateway_core *core, weir_stage *stage, const revision_id *id,
+    const revision_record *revision, uint8_t lane)
 {
     Weir__Internal__V1__BacklogRecord entry = WEIR__INTERNAL__V1__BACKLOG_RECORD__INIT;
     backlog_queue *queue = find_queue(core, lane, id->collection->record->tenant);
@@ -67,7 +68,8 @@ enqueue(gateway_core *core, weir_stage *stage, const revision_id *id, const revi
     entry.revision = id->revision;
     entry.epoch = revision->epoch;
     entry.redrive = lane == GATEWAY_LANE_REDRIVE;
-    weir_stage_put(stage, gateway_key_backlog(&core->key, lane, queue->tenant, core->suite.next_backlog_no),
+    weir_stage_put(stage,
+        gateway_key_backlog(&core->key, lane, queue->tenant, core->suite.next_backlog_no),
         &entry.base);
     if (queue->count == 0)
         queue->from_number = core->suite.next_backlog_no;
@@ -77,24 +79,39 @@ enqueue(gateway_core *core, weir_stage *stage, const revision_id *id, const revi
     core->backlog_count++;
 }
 
-weir_code
-gateway_hand_over(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision,
-    int64_t deleted_below, uint8_t lane, weir_error *reterr)
+/* Revisions that may be handed to ingest now. */
+static uint64_t
+room_for(const gateway_core *core, const weir_stage *stage)
 {
-    if (core->backlog_count > 0 || lane != GATEWAY_LANE_NEW || weir_stage_room(stage, WEIR_LINK_GATEWAY_INGEST) == 0) {
+    const uint64_t room = weir_stage_room(stage, WEIR_LINK_GATEWAY_INGEST);
+    const uint64_t max = core->config.in_flight_max;
+
+    if (max == 0)
+        return room;
+    if (core->processing_total >= max)
+        return 0;
+    return max - core->processing_total < room ? max - core->processing_total : room;
+}
+
+weir_code
+gateway_hand_over(gateway_core *core, weir_stage *stage, const revision_id *id,
+    revision_record *revision, int64_t deleted_below, uint8_t lane, weir_error *reterr)
+{
+    if (core->backlog_count > 0 || lane != GATEWAY_LANE_NEW || room_for(core, stage) == 0) {
         enqueue(core, stage, id, revision, lane);
         return gateway_set_state(core, stage, id, revision, DOCUMENT_STATE(PENDING), reterr);
     }
     revision->stage = STAGE_NUMBER(CHUNK);
     const weir_code code = send_document(stage, id, revision, deleted_below, reterr);
-    return code != WEIR_OK ? code
-                           : gateway_set_state(core, stage, id, revision, DOCUMENT_STATE(PROCESSING), reterr);
+    return code != WEIR_OK
+        ? code
+        : gateway_set_state(core, stage, id, revision, DOCUMENT_STATE(PROCESSING), reterr);
 }
 
 /* An entry whose revision is over, or was raised meanwhile, has nothing to do. */
 static weir_code
-dispatch_entry(gateway_core *core, weir_stage *stage, const Weir__Internal__V1__BacklogRecord *entry,
-    weir_error *reterr)
+dispatch_entry(gateway_core *core, weir_stage *stage,
+    const Weir__Internal__V1__BacklogRecord *entry, weir_error *reterr)
 {
     const revision_id id = { .collection = gateway_find_collection_no(core, entry->collection_no),
         .document_id = entry->document_id,
@@ -104,44 +121,53 @@ dispatch_entry(gateway_core *core, weir_stage *stage, const Weir__Internal__V1__
     weir_code code = WEIR_OK;
 
     weir_assert(id.collection != NULL);
-    code = gateway_get_document(core, stage, entry->collection_no, id.document_id, &document, reterr);
+    code =
+        gateway_get_document(core, stage, entry->collection_no, id.document_id, &document, reterr);
     if (code == WEIR_OK)
-        code = gateway_get_revision(core, stage, entry->collection_no, id.document_id, id.revision, &revision, reterr);
+        code = gateway_get_revision(core, stage, entry->collection_no, id.document_id, id.revision,
+            &revision, reterr);
     if (code != WEIR_OK || document == NULL || revision == NULL)
         return code;
     if (revision->epoch != entry->epoch || revision->state != DOCUMENT_STATE(PENDING))
         return WEIR_OK;
     revision->stage = STAGE_NUMBER(CHUNK);
     code = send_document(stage, &id, revision, document->deleted_below, reterr);
-    return code != WEIR_OK ? code
-                           : gateway_set_state(core, stage, &id, revision, DOCUMENT_STATE(PROCESSING), reterr);
+    return code != WEIR_OK
+        ? code
+        : gateway_set_state(core, stage, &id, revision, DOCUMENT_STATE(PROCESSING), reterr);
 }
 
 static weir_code
-copy_entry(weir_stage *stage, weir_bytes value, Weir__Internal__V1__BacklogRecord **ret_entry, weir_error *reterr)
+copy_entry(weir_stage *stage, weir_bytes value, Weir__Internal__V1__BacklogRecord **ret_entry,
+    weir_error *reterr)
 {
     ProtobufCMessage *message = NULL;
-    const weir_code code = weir_wire_decode(&weir__internal__v1__backlog_record__descriptor, value, NULL,
-        weir_stage_arena(stage), &message, reterr);
+    const weir_code code = weir_wire_decode(&weir__internal__v1__backlog_record__descriptor, value,
+        NULL, weir_stage_arena(stage), &message, reterr);
 
     *ret_entry = (Weir__Internal__V1__BacklogRecord *)message;
-    return code == WEIR_OK ? WEIR_OK : weir_error_set(reterr, WEIR_CORRUPT, "a backlog entry does not decode");
+    return code == WEIR_OK
+        ? WEIR_OK
+        : weir_error_set(reterr, WEIR_CORRUPT, "a backlog entry does not decode");
 }
 
 /* Move up to `share` entries of one queue. */
 static weir_code
-dispatch_queue(gateway_core *core, weir_stage *stage, backlog_queue *queue, uint64_t share, weir_error *reterr)
+dispatch_queue(gateway_core *core, weir_stage *stage, backlog_queue *queue, uint64_t share,
+    weir_error *reterr)
 {
     Weir__Internal__V1__BacklogRecord *entries[DISPATCH_PER_ROUND_MAX];
     size_t count = 0;
     weir_code code = WEIR_OK;
     weir_buffer upper = { 0 };
-    const weir_bytes lower = gateway_key_backlog(&core->key, queue->lane, queue->tenant, queue->from_number);
+    const weir_bytes lower =
+        gateway_key_backlog(&core->key, queue->lane, queue->tenant, queue->from_number);
     weir_iter *iter = weir_batch_iter(weir_stage_batch(stage), lower,
         gateway_key_backlog(&upper, queue->lane, queue->tenant, UINT64_MAX));
     uint64_t numbers[DISPATCH_PER_ROUND_MAX];
 
-    while (code == WEIR_OK && count < share && count < DISPATCH_PER_ROUND_MAX && weir_iter_next(iter)) {
+    while (code == WEIR_OK && count < share && count < DISPATCH_PER_ROUND_MAX &&
+        weir_iter_next(iter)) {
         const weir_bytes key = weir_iter_key(iter);
 
         numbers[count] = weir_load_u64(key.data + key.size - 8);
@@ -174,20 +200,56 @@ waiting_queues(const gateway_core *core, uint8_t lane)
     return count;
 }
 
-/* Each waiting tenant gets an equal share of the room; what one leaves over goes to the others in the next round. */
+/* The next round begins with this queue. */
+static void
+begin_with(gateway_core *core, backlog_queue *first)
+{
+    backlog_queue *last = core->queues;
+
+    while (last->next != NULL)
+        last = last->next;
+    while (core->queues != first) {
+        backlog_queue *moved = core->queues;
+
+        core->queues = moved->next;
+        moved->next = NULL;
+        last->next = moved;
+        last = moved;
+    }
+}
+
+static uint64_t
+least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Each waiting tenant gets an equal share of the room; what one leaves over goes to the others in
+ * the next round, and who got nothing is the first then. */
 static weir_code
 dispatch_lane(gateway_core *core, weir_stage *stage, uint8_t lane, weir_error *reterr)
 {
     const uint64_t queues = waiting_queues(core, lane);
+    backlog_queue *unserved = NULL;
     weir_code code = WEIR_OK;
 
     if (queues == 0)
         return WEIR_OK;
-    const uint64_t room = weir_stage_room(stage, WEIR_LINK_GATEWAY_INGEST);
+    const uint64_t room = room_for(core, stage);
     const uint64_t share = room / queues > 0 ? room / queues : 1;
-    for (backlog_queue *queue = core->queues; queue != NULL && code == WEIR_OK; queue = queue->next)
-        if (queue->lane == lane && queue->count > 0 && weir_stage_room(stage, WEIR_LINK_GATEWAY_INGEST) > 0)
-            code = dispatch_queue(core, stage, queue, share, reterr);
+    for (backlog_queue *queue = core->queues; queue != NULL && code == WEIR_OK;
+        queue = queue->next) {
+        const uint64_t left = room_for(core, stage);
+
+        if (queue->lane != lane || queue->count == 0)
+            continue;
+        if (left > 0)
+            code = dispatch_queue(core, stage, queue, least(share, left), reterr);
+        else if (unserved == NULL)
+            unserved = queue;
+    }
+    if (unserved != NULL)
+        begin_with(core, unserved);
     return code;
 }
 
@@ -199,9 +261,18 @@ gateway_dispatch(gateway_core *core, weir_stage *stage, weir_error *reterr)
     weir_code code = dispatch_lane(core, stage, GATEWAY_LANE_NEW, reterr);
     if (code == WEIR_OK && waiting_queues(core, GATEWAY_LANE_NEW) == 0)
         code = dispatch_lane(core, stage, GATEWAY_LANE_REDRIVE, reterr);
-    if (core->backlog_count > 0 && weir_stage_room(stage, WEIR_LINK_GATEWAY_INGEST) > 0)
+    if (core->backlog_count > 0 && room_for(core, stage) > 0)
         weir_stage_wake_at(stage, weir_stage_now_ms(stage) + 1);
     return code;
+}
+
+void
+gateway_report_counts(const gateway_core *core, weir_stage *stage)
+{
+    const weir_stage_counts counts = { .queued = core->backlog_count,
+        .oldest_ms = core->backlog_count > 0 ? core->load.oldest_since_ms : 0 };
+
+    weir_stage_set_counts(stage, &counts);
 }
 
 weir_code
@@ -209,8 +280,8 @@ gateway_load_backlog(gateway_core *core, weir_stage *stage, weir_error *reterr)
 {
     const uint8_t lower[] = { 'B' };
     const uint8_t upper[] = { 'B' + 1 };
-    weir_iter *iter =
-        weir_store_iter(weir_stage_store(stage), NULL, weir_bytes_of(lower, 1), weir_bytes_of(upper, 1));
+    weir_iter *iter = weir_store_iter(weir_stage_store(stage), NULL, weir_bytes_of(lower, 1),
+        weir_bytes_of(upper, 1));
 
     while (weir_iter_next(iter)) {
         const weir_bytes key = weir_iter_key(iter);
@@ -228,8 +299,8 @@ gateway_load_backlog(gateway_core *core, weir_stage *stage, weir_error *reterr)
 /* ---- sources, when a row is sent ---- */
 
 weir_code
-gateway_resolve(gateway_core *core, weir_stage *stage, weir_link_kind link, row_message *row, weir_arena *arena,
-    weir_error *reterr)
+gateway_resolve(gateway_core *core, weir_stage *stage, weir_link_kind link, row_message *row,
+    weir_arena *arena, weir_error *reterr)
 {
     weir_buffer key = { 0 };
     weir_buffer body = { 0 };
@@ -239,7 +310,8 @@ gateway_resolve(gateway_core *core, weir_stage *stage, weir_link_kind link, row_
     if (link != WEIR_LINK_GATEWAY_INGEST || row->document == NULL || row->document->by_reference)
         return WEIR_OK;
     const weir_code code = weir_store_get(weir_stage_store(stage), NULL,
-        gateway_key_source(&key, row->collection_no, row->document_id, row->revision), &body, &found, reterr);
+        gateway_key_source(&key, row->collection_no, row->document_id, row->revision), &body,
+        &found, reterr);
     if (code == WEIR_OK) {
         row->document->source_gone = !found;
         row->document->body.data = weir_arena_memdup(arena, body.data, body.size);

@@ -1,12 +1,14 @@
 /*
  * era.c - lost volumes: one decider, in one order.
  *
- * The gateway learns of a loss from the answers to its own HELLOs and from the once-a-second look at every service.  It
- * commits era + 1 with the database that is now in force, resets its own links to it, seeds the indexer (era, tombstones,
- * FAILED revisions), opens the gate, and re-drives under new epochs: what was not over, and after a lost indexer also what
- * was READY.  Every step is idempotent by (service, store_id): a crash between two rounds goes on where it stood.
+ * The gateway learns of a loss from the answers to its own HELLOs and from the once-a-second look
+ * at every service.  It commits era + 1 with the database that is now in force, resets its own
+ * links to it, seeds the indexer (era, tombstones, FAILED revisions), opens the gate, and re-drives
+ * under new epochs: what was not over, and after a lost indexer also what was READY.  Every step is
+ * idempotent by (service, store_id): a crash between two rounds goes on where it stood.
  *
- * A lost reconciler raises the era as well.  That costs a re-drive of what is under way, and saves a second kind of RESET.
+ * A lost reconciler raises the era as well.  That costs a re-drive of what is under way, and saves
+ * a second kind of RESET.
  */
 #include "common/base/assert.h"
 #include "common/base/log.h"
@@ -23,6 +25,8 @@ typedef struct seeding {
     weir_link_kind link;
     Weir__Internal__V1__SeedEntry *entries[SEEDS_PER_ROW];
     size_t count;
+    weir_arena *scratch;
+    weir_buffer value;
 } seeding;
 
 static weir_code
@@ -42,93 +46,173 @@ send_seeds(seeding *seeds, bool done, weir_error *reterr)
     return weir_stage_send(seeds->stage, seeds->link, &row, NULL, reterr);
 }
 
+/* A delete that still waits for its answer: its row went with the old outbox, and a seed is not
+ * answered. */
 static weir_code
-seed_document(seeding *seeds, const collection_entry *collection, const char *document_id,
+send_tombstone_again(const seeding *seeds, const revision_id *id, const document_record *document,
+    weir_error *reterr)
+{
+    const bool is_waiting = document->delete_confirmed < document->deleted_below;
+
+    if (!is_waiting || seeds->link != WEIR_LINK_GATEWAY_INDEXER)
+        return WEIR_OK;
+    return gateway_send_tombstone(seeds->stage, id, weir_stage_now_ms(seeds->stage), reterr);
+}
+
+/* Looks at the state in memory of its own: the round's is kept until its end, and there may be a
+ * million documents. */
+static weir_code
+has_failed(seeding *seeds, const collection_entry *collection, const char *document_id,
+    int64_t revision, bool *ret_failed, weir_error *reterr)
+{
+    const weir_bytes key = gateway_key_revision(&seeds->core->key,
+        collection->record->collection_no, document_id, revision);
+    ProtobufCMessage *record = NULL;
+    bool found = false;
+    weir_code code =
+        weir_batch_get(weir_stage_batch(seeds->stage), key, &seeds->value, &found, reterr);
+
+    if (code != WEIR_OK || !found)
+        return code;
+    weir_arena_reset(seeds->scratch);
+    code = weir_wire_decode(&weir__internal__v1__revision_record__descriptor,
+        weir_buffer_view(&seeds->value), NULL, seeds->scratch, &record, reterr);
+    if (code != WEIR_OK)
+        return weir_error_set(reterr, WEIR_CORRUPT, "a stored revision does not decode");
+    *ret_failed = ((const revision_record *)record)->state == DOCUMENT_STATE(FAILED);
+    return WEIR_OK;
+}
+
+/* The newest revision if it FAILED; *ret_failed NULL: it did not.  Asked only where the collection
+ * has failures. */
+static weir_code
+find_failed_newest(seeding *seeds, const collection_entry *collection, const char *document_id,
+    const document_record *document, revision_record **ret_failed, weir_error *reterr)
+{
+    bool is_failed = false;
+    weir_code code = WEIR_OK;
+
+    *ret_failed = NULL;
+    if (collection->counters.failed > 0)
+        code = has_failed(seeds, collection, document_id, document->newest_revision, &is_failed,
+            reterr);
+    if (code != WEIR_OK || !is_failed)
+        return code;
+    return gateway_get_revision(seeds->core, seeds->stage, collection->record->collection_no,
+        document_id, document->newest_revision, ret_failed, reterr);
+}
+
+static weir_code
+seed_document(seeding *seeds, collection_entry *collection, const char *document_id,
     const document_record *document, weir_error *reterr)
 {
     weir_arena *arena = weir_stage_arena(seeds->stage);
-    revision_record *revision = NULL;
-    const weir_code code = gateway_get_revision(seeds->core, seeds->stage, collection->record->collection_no,
-        document_id, document->newest_revision, &revision, reterr);
+    const revision_id id = { .collection = collection,
+        .document_id = document_id,
+        .revision = document->deleted_below };
+    revision_record *failed = NULL;
+    weir_code code = find_failed_newest(seeds, collection, document_id, document, &failed, reterr);
 
-    if (code != WEIR_OK)
+    if (code == WEIR_OK)
+        code = send_tombstone_again(seeds, &id, document, reterr);
+    if (code != WEIR_OK || (document->deleted_below == 0 && failed == NULL))
         return code;
-    const bool has_failed = revision != NULL && revision->state == DOCUMENT_STATE(FAILED);
-    if (document->deleted_below == 0 && !has_failed)
-        return WEIR_OK;
     Weir__Internal__V1__SeedEntry *entry = weir_arena_alloc(arena, sizeof *entry);
     weir__internal__v1__seed_entry__init(entry);
     entry->tenant = collection->record->tenant;
     entry->collection_no = collection->record->collection_no;
     entry->document_id = weir_arena_strdup(arena, document_id);
     entry->deleted_below = document->deleted_below;
-    if (has_failed) {
+    if (failed != NULL) {
         entry->failed_revision = document->newest_revision;
-        entry->failed_epoch = revision->epoch;
-        entry->failure = revision->failure;
+        entry->failed_epoch = failed->epoch;
+        entry->failure = failed->failure;
     }
     seeds->entries[seeds->count++] = entry;
     return seeds->count == SEEDS_PER_ROW ? send_seeds(seeds, false, reterr) : WEIR_OK;
 }
 
-/* Call `visit` for each document; the iterator sees committed state. */
+/* Call `visit` for up to `limit` documents behind the key `after`; the iterator sees committed
+ * state.  document_id and document live for the call. */
 typedef weir_code visit_document(void *ud, collection_entry *collection, const char *document_id,
     document_record *document, weir_error *reterr);
 
 static weir_code
-visit_documents(gateway_core *core, weir_stage *stage, weir_bytes after, uint64_t limit, weir_buffer *ret_last,
-    visit_document *visit, void *ud, weir_error *reterr)
+visit_one(gateway_core *core, weir_arena *arena, const weir_iter *iter, visit_document *visit,
+    void *ud, weir_error *reterr)
+{
+    const weir_bytes key = weir_iter_key(iter);
+    const char *document_id = gateway_key_document_id(key);
+    ProtobufCMessage *document = NULL;
+
+    weir_arena_reset(arena);
+    if (document_id == NULL ||
+        weir_wire_decode(&weir__internal__v1__document_record__descriptor, weir_iter_value(iter),
+            NULL, arena, &document, reterr) != WEIR_OK)
+        return weir_error_set(reterr, WEIR_CORRUPT, "a stored document does not decode");
+    collection_entry *collection = gateway_find_collection_no(core, weir_load_u64(key.data + 1));
+    if (collection == NULL)
+        return weir_error_set(reterr, WEIR_CORRUPT, "document \"%s\" has no collection",
+            document_id);
+    return visit(ud, collection, weir_arena_strdup(arena, document_id), (document_record *)document,
+        reterr);
+}
+
+static weir_code
+visit_documents(gateway_core *core, weir_stage *stage, weir_bytes after, uint64_t limit,
+    weir_buffer *ret_last, visit_document *visit, void *ud, weir_error *reterr)
 {
     const uint8_t lower[] = { 'D' };
     const uint8_t upper[] = { 'D' + 1 };
     weir_code code = WEIR_OK;
-    weir_iter *iter =
-        weir_store_iter(weir_stage_store(stage), NULL, weir_bytes_of(lower, 1), weir_bytes_of(upper, 1));
+    weir_arena *arena = weir_arena_create(0);
+    weir_iter *iter = weir_store_iter(weir_stage_store(stage), NULL, weir_bytes_of(lower, 1),
+        weir_bytes_of(upper, 1));
     bool is_there = after.size > 0 ? weir_iter_seek(iter, after) : weir_iter_next(iter);
 
     if (is_there && after.size > 0 && weir_bytes_equal(weir_iter_key(iter), after))
         is_there = weir_iter_next(iter);
     for (; is_there && limit > 0 && code == WEIR_OK; is_there = weir_iter_next(iter), limit--) {
         const weir_bytes key = weir_iter_key(iter);
-        const char *document_id = weir_arena_strdup(weir_stage_arena(stage), gateway_key_document_id(key));
-        collection_entry *collection = gateway_find_collection_no(core, weir_load_u64(key.data + 1));
-        document_record *document = NULL;
 
         if (ret_last != NULL) {
             weir_buffer_clear(ret_last);
             weir_buffer_append(ret_last, key.data, key.size);
         }
-        weir_assert(collection != NULL);
-        code = gateway_get_document(core, stage, collection->record->collection_no, document_id, &document, reterr);
-        if (code == WEIR_OK && document != NULL)
-            code = visit(ud, collection, document_id, document, reterr);
+        code = visit_one(core, arena, iter, visit, ud, reterr);
     }
     if (!is_there && ret_last != NULL)
         weir_buffer_clear(ret_last); /* the end */
     if (code == WEIR_OK)
         code = weir_iter_status(iter, reterr);
     weir_iter_destroy(&iter);
+    weir_arena_destroy(&arena);
     return code;
 }
 
 static weir_code
-seed_visited(void *ud, collection_entry *collection, const char *document_id, document_record *document,
-    weir_error *reterr)
+seed_visited(void *ud, collection_entry *collection, const char *document_id,
+    document_record *document, weir_error *reterr)
 {
     return seed_document(ud, collection, document_id, document, reterr);
 }
 
 static weir_code
-seed(gateway_core *core, weir_stage *stage, weir_link_kind link, weir_service_id service, weir_error *reterr)
+seed(gateway_core *core, weir_stage *stage, weir_link_kind link, weir_service_id service,
+    weir_error *reterr)
 {
     seeding *seeds = weir_arena_alloc_zero(weir_stage_arena(stage), sizeof *seeds);
 
     seeds->core = core;
     seeds->stage = stage;
     seeds->link = link;
-    weir_code code = visit_documents(core, stage, weir_bytes_of(NULL, 0), UINT64_MAX, NULL, seed_visited, seeds, reterr);
+    seeds->scratch = weir_arena_create(0);
+    weir_code code = visit_documents(core, stage, weir_bytes_of(NULL, 0), UINT64_MAX, NULL,
+        seed_visited, seeds, reterr);
     if (code == WEIR_OK)
         code = send_seeds(seeds, true, reterr);
+    weir_arena_destroy(&seeds->scratch);
+    weir_buffer_fini(&seeds->value);
     core->known[service].seeded_era = weir_stage_era(stage);
     core->suite_changed = true;
     return code;
@@ -186,32 +270,63 @@ link_to(weir_service_id service)
     return WEIR_LINK_NONE;
 }
 
-/* Era + 1, the database in force, the reset of our own link to it; the re-drive begins from the first document. */
+/* A database that was replaced once is refused for ever: its numbers would be used again.  Nothing
+ * is decided by its return but one line in the log; the operator wipes that volume or brings the
+ * other back. */
 static weir_code
-on_loss(gateway_core *core, weir_stage *stage, weir_service_id service, const uint8_t *store_id, const char *why,
+refuse_database(gateway_core *core, weir_service_id service, const uint8_t *store_id,
+    const weir_error *why)
+{
+    memcpy(core->refused_id[service], store_id, WEIR_STORE_ID_SIZE);
+    weir_log(WEIR_LOG_ERROR, "volume.refused", WEIR_STR("peer", weir_service_name(service)),
+        WEIR_STR("message", why->message));
+    return WEIR_OK;
+}
+
+static weir_code
+reset_own_link(weir_stage *stage, weir_service_id service, const uint8_t *store_id,
     weir_error *reterr)
 {
     const weir_link_kind link = link_to(service);
-    weir_code code = weir_stage_raise_era(stage, weir_stage_era(stage) + 1, reterr);
 
-    weir_log(WEIR_LOG_ERROR, "volume.lost", WEIR_STR("peer", weir_service_name(service)), WEIR_STR("reason", why),
-        WEIR_INT("era", (int64_t)weir_stage_era(stage)));
+    return link == WEIR_LINK_NONE ? WEIR_OK : weir_stage_reset_link(stage, link, store_id, reterr);
+}
+
+/* Era + 1, the database in force, the reset of our own link to it; the re-drive begins from the
+ * first document. */
+static weir_code
+on_loss(gateway_core *core, weir_stage *stage, weir_service_id service, const uint8_t *store_id,
+    const char *why, weir_error *reterr)
+{
+    weir_error refusal = { .code = WEIR_OK };
+    weir_code code = WEIR_OK;
+
+    if (memcmp(core->refused_id[service], store_id, WEIR_STORE_ID_SIZE) == 0)
+        return WEIR_OK;
+    code = weir_stage_raise_era(stage, weir_stage_era(stage) + 1, reterr);
+    if (code == WEIR_OK)
+        code = reset_own_link(stage, service, store_id, &refusal);
+    if (code == WEIR_INVALID_ARGUMENT)
+        return refuse_database(core, service, store_id, &refusal);
+    if (code != WEIR_OK)
+        return code;
+    weir_log(WEIR_LOG_ERROR, "volume.lost", WEIR_STR("peer", weir_service_name(service)),
+        WEIR_STR("reason", why), WEIR_INT("era", (int64_t)weir_stage_era(stage)));
     adopt(core, service, store_id);
-    if (code == WEIR_OK && link != WEIR_LINK_NONE)
-        code = weir_stage_reset_link(stage, link, store_id, reterr);
     core->suite.era = weir_stage_era(stage);
     core->is_redriving = true;
     core->redrive_ready_too = core->redrive_ready_too || service == WEIR_SERVICE_INDEXER;
     weir_buffer_clear(&core->redrive_after);
     core->suite_changed = true;
     weir_stage_wake_at(stage, weir_stage_now_ms(stage));
-    return code;
+    return WEIR_OK;
 }
 
-/* The answer to our HELLO was accepted: the peer may have a new start, and a new suite has nothing adopted yet. */
+/* The answer to our HELLO was accepted: the peer may have a new start, and a new suite has nothing
+ * adopted yet. */
 static weir_code
-on_opened(gateway_core *core, weir_stage *stage, weir_link_kind link, const weir_link_tx_status *status,
-    weir_error *reterr)
+on_opened(gateway_core *core, weir_stage *stage, weir_link_kind link,
+    const weir_link_tx_status *status, weir_error *reterr)
 {
     const weir_service_id service = weir_link_spec_of(link)->to;
     weir_code code = WEIR_OK;
@@ -219,7 +334,8 @@ on_opened(gateway_core *core, weir_stage *stage, weir_link_kind link, const weir
     if (!is_known(core, service))
         adopt(core, service, status->peer_store_id);
     else if (memcmp(core->known_id[service], status->peer_store_id, WEIR_STORE_ID_SIZE) != 0)
-        return on_loss(core, stage, service, status->peer_store_id, "another database answered", reterr);
+        return on_loss(core, stage, service, status->peer_store_id, "another database answered",
+            reterr);
     const bool needs_seed = service == WEIR_SERVICE_INDEXER || service == WEIR_SERVICE_RECONCILER;
     if (needs_seed && core->known[service].seeded_era < weir_stage_era(stage))
         code = seed(core, stage, link, service, reterr);
@@ -229,21 +345,24 @@ on_opened(gateway_core *core, weir_stage *stage, weir_link_kind link, const weir
 }
 
 weir_code
-gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link, unsigned news, weir_error *reterr)
+gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link, unsigned news,
+    weir_error *reterr)
 {
     weir_link_tx_status status;
     weir_code code = WEIR_OK;
 
     weir_stage_link_status(stage, link, &status);
     if ((news & WEIR_LINK_NEWS_ALARM) != 0 && status.alarm_era == weir_stage_era(stage))
-        code = on_loss(core, stage, weir_link_spec_of(link)->to, status.alarm_store_id, status.alarm, reterr);
+        code = on_loss(core, stage, weir_link_spec_of(link)->to, status.alarm_store_id,
+            status.alarm, reterr);
     if (code == WEIR_OK && (news & WEIR_LINK_NEWS_OPENED) != 0)
         code = on_opened(core, stage, link, &status, reterr);
     return code;
 }
 
 weir_code
-gateway_on_peer_status(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
+gateway_on_peer_status(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr)
 {
     const Weir__Internal__V1__PeerStatusCommand *status =
         (const Weir__Internal__V1__PeerStatusCommand *)request->message;
@@ -257,10 +376,14 @@ gateway_on_peer_status(gateway_core *core, weir_stage *stage, const weir_request
         return WEIR_OK;
     }
     if (memcmp(core->known_id[service], status->store_id.data, WEIR_STORE_ID_SIZE) != 0)
-        return on_loss(core, stage, service, status->store_id.data, "its status names another database", reterr);
-    /* A rolled-back volume keeps its name: only a link notices, and says so for the era in which it did. */
-    if (regressed > WEIR_SERVICE_GATEWAY && status->alarm_era == weir_stage_era(stage) && is_known(core, regressed))
-        return on_loss(core, stage, regressed, core->known_id[regressed], "a link to it found it rolled back", reterr);
+        return on_loss(core, stage, service, status->store_id.data,
+            "its status names another database", reterr);
+    /* A rolled-back volume keeps its name: only a link notices, and says so for the era in which it
+     * did. */
+    if (regressed > WEIR_SERVICE_GATEWAY && status->alarm_era == weir_stage_era(stage) &&
+        is_known(core, regressed))
+        return on_loss(core, stage, regressed, core->known_id[regressed],
+            "a link to it found it rolled back", reterr);
     return WEIR_OK;
 }
 
@@ -283,21 +406,35 @@ needs_redrive(const gateway_core *core, const weir_stage *stage, const revision_
 
 /* Ascending revisions of one document: the READY one before what is newer. */
 static weir_code
-redrive_document(void *ud, collection_entry *collection, const char *document_id, document_record *document,
-    weir_error *reterr)
+redrive_document(void *ud, collection_entry *collection, const char *document_id,
+    document_record *document, weir_error *reterr)
 {
     const redrive *run = ud;
-    weir_code code = WEIR_OK;
+    const uint64_t collection_no = collection->record->collection_no;
+    weir_code code =
+        gateway_get_document(run->core, run->stage, collection_no, document_id, &document, reterr);
 
-    for (int64_t number = document->oldest_revision; number <= document->newest_revision && code == WEIR_OK;
-         number++) {
-        const revision_id id = { .collection = collection, .document_id = document_id, .revision = number };
+    if (code != WEIR_OK)
+        return code;
+    weir_assert(document != NULL);
+
+    for (int64_t number = document->oldest_revision;
+        number <= document->newest_revision && code == WEIR_OK; number++) {
+        const revision_id id = { .collection = collection,
+            .document_id = document_id,
+            .revision = number };
         revision_record *revision = NULL;
 
-        code = gateway_get_revision(run->core, run->stage, collection->record->collection_no, document_id, number,
+        code = gateway_get_revision(run->core, run->stage, collection_no, document_id, number,
             &revision, reterr);
-        if (code == WEIR_OK && revision != NULL && needs_redrive(run->core, run->stage, revision))
-            code = gateway_raise(run->core, run->stage, &id, revision, GATEWAY_LANE_REDRIVE, reterr);
+        if (code != WEIR_OK || revision == NULL || !needs_redrive(run->core, run->stage, revision))
+            continue;
+        if (document->searchable_revision == number) {
+            document->searchable_revision =
+                0; /* it was lost with the indexer, and comes back with its READY */
+            gateway_put_document(run->core, run->stage, collection_no, document_id, document);
+        }
+        code = gateway_raise(run->core, run->stage, &id, revision, GATEWAY_LANE_REDRIVE, reterr);
     }
     return code;
 }

@@ -93,7 +93,8 @@ gateway_key_counters(weir_buffer *key, uint64_t collection_no)
 }
 
 weir_bytes
-gateway_key_request(weir_buffer *key, const char *tenant, gateway_method method, const char *request_id)
+gateway_key_request(weir_buffer *key, const char *tenant, gateway_method method,
+    const char *request_id)
 {
     start(key, 'Q');
     append_name(key, tenant);
@@ -103,7 +104,8 @@ gateway_key_request(weir_buffer *key, const char *tenant, gateway_method method,
 }
 
 weir_bytes
-gateway_key_revision(weir_buffer *key, uint64_t collection_no, const char *document_id, int64_t revision)
+gateway_key_revision(weir_buffer *key, uint64_t collection_no, const char *document_id,
+    int64_t revision)
 {
     document_key(key, 'R', collection_no, document_id);
     weir_buffer_append_u64(key, (uint64_t)revision);
@@ -111,10 +113,33 @@ gateway_key_revision(weir_buffer *key, uint64_t collection_no, const char *docum
 }
 
 weir_bytes
-gateway_key_source(weir_buffer *key, uint64_t collection_no, const char *document_id, int64_t revision)
+gateway_key_source(weir_buffer *key, uint64_t collection_no, const char *document_id,
+    int64_t revision)
 {
     document_key(key, 'S', collection_no, document_id);
     weir_buffer_append_u64(key, (uint64_t)revision);
+    return weir_buffer_view(key);
+}
+
+weir_bytes
+gateway_key_unready(weir_buffer *key, uint64_t unready_no)
+{
+    start(key, 'U');
+    weir_buffer_append_u64(key, unready_no);
+    return weir_buffer_view(key);
+}
+
+weir_bytes
+gateway_key_unready_end(weir_buffer *key)
+{
+    start(key, 'U' + 1);
+    return weir_buffer_view(key);
+}
+
+weir_bytes
+gateway_key_change_end(weir_buffer *key)
+{
+    start(key, 'W' + 1);
     return weir_buffer_view(key);
 }
 

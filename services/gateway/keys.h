@@ -1,22 +1,26 @@
 /*
- * keys.h - every byte weir-gateway puts in RocksDB beside the stage's and the links' own.  Schema 1.
+ * keys.h - every byte weir-gateway puts in RocksDB beside the stage's and the links' own. Schema 1.
  *
- * Integers are big-endian, so byte order is numeric order; strings hold no NUL and end with one.  Lines are in sort order.
+ * Integers are big-endian, so byte order is numeric order; strings hold no NUL and end with one.
+ * Lines are in sort order.
  *
  *   key                                                      value               written by
- *   'B' lane u8, tenant NUL, number u64                      BacklogRecord       accept, retry, re-drive; dispatch deletes
- *   'C' tenant NUL, collection_id NUL                        CollectionRecord    create
- *   'D' collection_no u64, document_id NUL                   DocumentRecord      accept, delete, ready, deleted
- *   'E' collection_no u64                                    tenant NUL, collection_id NUL   create
- *   'G'                                                      SuiteRecord         accept, loss
- *   'N' collection_no u64                                    CountersRecord      whatever changes a state
- *   'Q' tenant NUL, method u8, request_id                    RequestRecord       accept, delete, retry, create
- *   'R' collection_no u64, document_id NUL, revision u64     RevisionRecord      whatever changes a state
- *   'S' collection_no u64, document_id NUL, revision u64     source bytes        accept; superseded and deleted delete
- *   'W' change_no u64                                        ChangeRecord        whatever changes a state
+ *   'B' lane u8, tenant NUL, number u64                      BacklogRecord       accept, retry,
+ * re-drive; dispatch deletes 'C' tenant NUL, collection_id NUL CollectionRecord    create 'D'
+ * collection_no u64, document_id NUL                   DocumentRecord      accept, delete, ready,
+ * deleted 'E' collection_no u64                                    tenant NUL, collection_id NUL
+ * create 'G'                                                      SuiteRecord         accept, loss
+ *   'N' collection_no u64                                    CountersRecord      whatever changes a
+ * state 'Q' tenant NUL, method u8, request_id                    RequestRecord       accept,
+ * delete, retry, create 'R' collection_no u64, document_id NUL, revision u64     RevisionRecord
+ * whatever changes a state 'S' collection_no u64, document_id NUL, revision u64     source bytes
+ * accept; superseded and deleted delete 'U' unready_no u64 UnreadyRecord       whatever changes a
+ * state 'W' change_no u64                                        ChangeRecord        whatever
+ * changes a state
  *
- * K1 each 'D' names an 'R' (newest_revision).  K2 each 'R' in PENDING, PROCESSING, READY or FAILED that is no delete has
- * its 'S'.  K3 each 'R' in PENDING has one 'B'.  K4 'N' counts 'R' by state.  K5 each 'C' has its 'E'.
+ * K1 each 'D' names an 'R' (newest_revision).  K2 each 'R' in PENDING, PROCESSING, READY or FAILED
+ * that is no delete has its 'S'.  K3 each 'R' in PENDING has one 'B'.  K4 'N' counts 'R' by state.
+ * K5 each 'C' has its 'E'. K6 each 'R' in PENDING or PROCESSING has its 'U' (unready_no).
  *
  * A key is built here and nowhere else.  Buffers are cleared first.  Threads: pure.
  */
@@ -44,12 +48,19 @@ weir_bytes gateway_key_document(weir_buffer *key, uint64_t collection_no, const 
 weir_bytes gateway_key_documents(weir_buffer *key, uint64_t collection_no);
 weir_bytes gateway_key_suite(weir_buffer *key);
 weir_bytes gateway_key_counters(weir_buffer *key, uint64_t collection_no);
-weir_bytes gateway_key_request(weir_buffer *key, const char *tenant, gateway_method method, const char *request_id);
-weir_bytes gateway_key_revision(weir_buffer *key, uint64_t collection_no, const char *document_id, int64_t revision);
-weir_bytes gateway_key_source(weir_buffer *key, uint64_t collection_no, const char *document_id, int64_t revision);
+weir_bytes gateway_key_request(weir_buffer *key, const char *tenant, gateway_method method,
+    const char *request_id);
+weir_bytes gateway_key_revision(weir_buffer *key, uint64_t collection_no, const char *document_id,
+    int64_t revision);
+weir_bytes gateway_key_source(weir_buffer *key, uint64_t collection_no, const char *document_id,
+    int64_t revision);
+weir_bytes gateway_key_unready(weir_buffer *key, uint64_t unready_no);
+weir_bytes gateway_key_unready_end(weir_buffer *key); /* beyond them all */
 weir_bytes gateway_key_change(weir_buffer *key, uint64_t change_no);
+weir_bytes gateway_key_change_end(weir_buffer *key);
 
-/* The end of a range: `prefix` with its last byte raised by one (prefixes above end in NUL or in a tag). */
+/* The end of a range: `prefix` with its last byte raised by one (prefixes above end in NUL or in a
+ * tag). */
 weir_bytes gateway_key_after(weir_buffer *key, weir_bytes prefix);
 /* The document_id in a 'D' key; NULL when the key is not one. */
 const char *gateway_key_document_id(weir_bytes key);

@@ -1,8 +1,8 @@
 /*
  * records.c - records, counters and the change log of the gateway's core.
  *
- * A state and everything derived from it (counters, change log) move in one batch, in gateway_set_state and nowhere else,
- * so after any crash a scan agrees with the counters.
+ * A state and everything derived from it (counters, change log) move in one batch, in
+ * gateway_set_state and nowhere else, so after any crash a scan agrees with the counters.
  */
 #include "common/base/assert.h"
 #include "common/base/hash.h"
@@ -10,8 +10,8 @@
 #include "services/gateway/core_internal.h"
 
 weir_code
-gateway_get_document(gateway_core *core, weir_stage *stage, uint64_t collection_no, const char *document_id,
-    document_record **ret_document, weir_error *reterr)
+gateway_get_document(gateway_core *core, weir_stage *stage, uint64_t collection_no,
+    const char *document_id, document_record **ret_document, weir_error *reterr)
 {
     *ret_document = NULL;
     return weir_stage_get(stage, gateway_key_document(&core->key, collection_no, document_id),
@@ -19,19 +19,21 @@ gateway_get_document(gateway_core *core, weir_stage *stage, uint64_t collection_
 }
 
 weir_code
-gateway_get_revision(gateway_core *core, weir_stage *stage, uint64_t collection_no, const char *document_id,
-    int64_t revision, revision_record **ret_revision, weir_error *reterr)
+gateway_get_revision(gateway_core *core, weir_stage *stage, uint64_t collection_no,
+    const char *document_id, int64_t revision, revision_record **ret_revision, weir_error *reterr)
 {
     *ret_revision = NULL;
-    return weir_stage_get(stage, gateway_key_revision(&core->key, collection_no, document_id, revision),
+    return weir_stage_get(stage,
+        gateway_key_revision(&core->key, collection_no, document_id, revision),
         &weir__internal__v1__revision_record__descriptor, ret_revision, reterr);
 }
 
 void
-gateway_put_document(gateway_core *core, weir_stage *stage, uint64_t collection_no, const char *document_id,
-    const document_record *document)
+gateway_put_document(gateway_core *core, weir_stage *stage, uint64_t collection_no,
+    const char *document_id, const document_record *document)
 {
-    weir_stage_put(stage, gateway_key_document(&core->key, collection_no, document_id), &document->base);
+    weir_stage_put(stage, gateway_key_document(&core->key, collection_no, document_id),
+        &document->base);
 }
 
 /* ---- counters ---- */
@@ -70,7 +72,8 @@ gateway_count(gateway_core *core, collection_entry *collection)
 }
 
 static void
-move_count(gateway_core *core, collection_entry *collection, const revision_record *revision, uint32_t to)
+move_count(gateway_core *core, collection_entry *collection, const revision_record *revision,
+    uint32_t to)
 {
     uint64_t *from_count = count_of(&collection->counters, revision->state);
     uint64_t *to_count = count_of(&collection->counters, to);
@@ -110,7 +113,8 @@ gateway_put_counters(gateway_core *core, weir_stage *stage)
             put_counters_of(core, stage, core->changed[i]);
     } else {
         for (size_t bucket = 0; bucket < COLLECTION_BUCKETS; bucket++)
-            for (collection_entry *entry = core->by_number[bucket]; entry != NULL; entry = entry->next_by_number)
+            for (collection_entry *entry = core->by_number[bucket]; entry != NULL;
+                entry = entry->next_by_number)
                 if (entry->counters_changed)
                     put_counters_of(core, stage, entry);
     }
@@ -147,27 +151,41 @@ count_total(gateway_core *core, uint32_t state)
     core->deleted_total += state == DOCUMENT_STATE(DELETED);
 }
 
+static bool
+is_unready(uint32_t state)
+{
+    return state == DOCUMENT_STATE(PENDING) || state == DOCUMENT_STATE(PROCESSING);
+}
+
 weir_code
-gateway_set_state(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision,
-    uint32_t state, weir_error *reterr)
+gateway_set_state(gateway_core *core, weir_stage *stage, const revision_id *id,
+    revision_record *revision, uint32_t state, weir_error *reterr)
 {
     const uint64_t collection_no = id->collection->record->collection_no;
     const bool has_changed = revision->state != state;
 
     if (has_changed) {
+        const bool was_unready = is_unready(revision->state);
+
         move_count(core, id->collection, revision, state);
         count_total(core, state);
         revision->state = state;
         revision->update_time_ms = weir_stage_now_ms(stage);
         log_change(core, stage, id, revision);
+        if (!was_unready && is_unready(state))
+            gateway_unready_enter(core, stage, id, revision);
+        else if (was_unready && !is_unready(state))
+            gateway_unready_leave(core, stage, revision);
     }
-    weir_stage_put(stage, gateway_key_revision(&core->key, collection_no, id->document_id, id->revision),
+    weir_stage_put(stage,
+        gateway_key_revision(&core->key, collection_no, id->document_id, id->revision),
         &revision->base);
     /* Nothing will read the source of these again: a re-drive needs only what is live or FAILED. */
     if (state == DOCUMENT_STATE(SUPERSEDED) || state == DOCUMENT_STATE(DELETED))
         weir_batch_delete(weir_stage_batch(stage),
             gateway_key_source(&core->key, collection_no, id->document_id, id->revision));
-    return has_changed ? gateway_wake_document(core, stage, id->collection, id->document_id, reterr) : WEIR_OK;
+    return has_changed ? gateway_wake_document(core, stage, id->collection, id->document_id, reterr)
+                       : WEIR_OK;
 }
 
 void
@@ -208,8 +226,9 @@ collection_entry *
 gateway_find_collection(const gateway_core *core, const char *tenant, const char *collection_id)
 {
     for (collection_entry *entry = core->by_name[name_bucket(tenant, collection_id)]; entry != NULL;
-         entry = entry->next_by_name)
-        if (strcmp(entry->record->tenant, tenant) == 0 && strcmp(entry->record->collection_id, collection_id) == 0)
+        entry = entry->next_by_name)
+        if (strcmp(entry->record->tenant, tenant) == 0 &&
+            strcmp(entry->record->collection_id, collection_id) == 0)
             return entry;
     return NULL;
 }
@@ -217,20 +236,21 @@ gateway_find_collection(const gateway_core *core, const char *tenant, const char
 collection_entry *
 gateway_find_collection_no(const gateway_core *core, uint64_t collection_no)
 {
-    for (collection_entry *entry = core->by_number[collection_no % COLLECTION_BUCKETS]; entry != NULL;
-         entry = entry->next_by_number)
+    for (collection_entry *entry = core->by_number[collection_no % COLLECTION_BUCKETS];
+        entry != NULL; entry = entry->next_by_number)
         if (entry->record->collection_no == collection_no)
             return entry;
     return NULL;
 }
 
 weir_code
-gateway_add_collection(gateway_core *core, weir_bytes packed, collection_entry **ret_entry, weir_error *reterr)
+gateway_add_collection(gateway_core *core, weir_bytes packed, collection_entry **ret_entry,
+    weir_error *reterr)
 {
     weir_arena *arena = weir_arena_create(0);
     ProtobufCMessage *record = NULL;
-    const weir_code code = weir_wire_decode(&weir__internal__v1__collection_record__descriptor, packed, NULL, arena,
-        &record, reterr);
+    const weir_code code = weir_wire_decode(&weir__internal__v1__collection_record__descriptor,
+        packed, NULL, arena, &record, reterr);
 
     if (code != WEIR_OK) {
         weir_arena_destroy(&arena);
@@ -272,7 +292,8 @@ weir_code
 gateway_load_collections(gateway_core *core, weir_stage *stage, weir_error *reterr)
 {
     const weir_bytes lower = gateway_key_collections(&core->key, NULL);
-    weir_iter *iter = weir_store_iter(weir_stage_store(stage), NULL, lower, gateway_key_after(&core->range_end, lower));
+    weir_iter *iter = weir_store_iter(weir_stage_store(stage), NULL, lower,
+        gateway_key_after(&core->range_end, lower));
     weir_code code = WEIR_OK;
 
     while (code == WEIR_OK && weir_iter_next(iter)) {

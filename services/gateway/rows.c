@@ -1,9 +1,9 @@
 /*
  * rows.c - what the other services tell the gateway: READY, deleted, one more try, give up.
  *
- * READY is decided by the indexer and FAILED only after its revoke, so the two exclude each other; here they are only
- * recorded, by compare-and-set on the epoch for a try and a giving up, and by maximum for READY.  A repeated row changes
- * nothing.
+ * READY is decided by the indexer and FAILED only after its revoke, so the two exclude each other;
+ * here they are only recorded, by compare-and-set on the epoch for a try and a giving up, and by
+ * maximum for READY.  A repeated row changes nothing.
  */
 #include "common/base/assert.h"
 #include "common/base/log.h"
@@ -28,20 +28,24 @@ retired_kind(uint32_t state)
     return state == DOCUMENT_STATE(DELETED) ? LIFECYCLE(DELETED) : LIFECYCLE(SUPERSEDED);
 }
 
-/* Every lower revision that is not over becomes SUPERSEDED or DELETED; READY ones too. */
+/* Every lower revision that is not over becomes SUPERSEDED or DELETED; READY ones too.  The
+ * document's record is written before and after: a waiter that a change wakes reads it. */
 weir_code
-gateway_retire_lower(gateway_core *core, weir_stage *stage, const revision_id *id, document_record *document,
-    uint32_t state, weir_error *reterr)
+gateway_retire_lower(gateway_core *core, weir_stage *stage, const revision_id *id,
+    document_record *document, uint32_t state, weir_error *reterr)
 {
     weir_code code = WEIR_OK;
 
-    for (int64_t lower = document->oldest_revision; lower < id->revision && code == WEIR_OK; lower++) {
+    gateway_put_document(core, stage, id->collection->record->collection_no, id->document_id,
+        document);
+    for (int64_t lower = document->oldest_revision; lower < id->revision && code == WEIR_OK;
+        lower++) {
         revision_id lower_id = *id;
         revision_record *revision = NULL;
 
         lower_id.revision = lower;
-        code = gateway_get_revision(core, stage, id->collection->record->collection_no, id->document_id, lower,
-            &revision, reterr);
+        code = gateway_get_revision(core, stage, id->collection->record->collection_no,
+            id->document_id, lower, &revision, reterr);
         if (code != WEIR_OK || revision == NULL || !may_be_retired(revision->state))
             continue;
         if (state == DOCUMENT_STATE(DELETED))
@@ -51,20 +55,23 @@ gateway_retire_lower(gateway_core *core, weir_stage *stage, const revision_id *i
     }
     if (document->oldest_revision < id->revision)
         document->oldest_revision = id->revision;
+    gateway_put_document(core, stage, id->collection->record->collection_no, id->document_id,
+        document);
     return code;
 }
 
 weir_code
-gateway_raise(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision, uint8_t lane,
-    weir_error *reterr)
+gateway_raise(gateway_core *core, weir_stage *stage, const revision_id *id,
+    revision_record *revision, uint8_t lane, weir_error *reterr)
 {
     document_record *document = NULL;
-    const weir_code code = gateway_get_document(core, stage, id->collection->record->collection_no, id->document_id,
-        &document, reterr);
+    const weir_code code = gateway_get_document(core, stage, id->collection->record->collection_no,
+        id->document_id, &document, reterr);
 
     if (code != WEIR_OK)
         return code;
     weir_assert(document != NULL);
+    core->retried_total += lane == GATEWAY_LANE_NEW;
     revision->epoch++;
     revision->era = weir_stage_era(stage);
     revision->stage = STAGE_NUMBER(ACCEPT);
@@ -75,8 +82,9 @@ gateway_raise(gateway_core *core, weir_stage *stage, const revision_id *id, revi
 /* ---- READY ---- */
 
 static weir_code
-record_ready(gateway_core *core, weir_stage *stage, const revision_id *id, document_record *document,
-    revision_record *revision, const Weir__Internal__V1__ReadyRow *ready, weir_error *reterr)
+record_ready(gateway_core *core, weir_stage *stage, const revision_id *id,
+    document_record *document, revision_record *revision, const Weir__Internal__V1__ReadyRow *ready,
+    weir_error *reterr)
 {
     revision->chunk_count = ready->chunk_count;
     revision->token_count = ready->token_count;
@@ -86,21 +94,22 @@ record_ready(gateway_core *core, weir_stage *stage, const revision_id *id, docum
     if (ready->media_type[0] != 0)
         revision->media_type = ready->media_type;
     document->searchable_revision = id->revision;
-    weir_code code = gateway_set_state(core, stage, id, revision, DOCUMENT_STATE(READY), reterr);
-    if (code == WEIR_OK)
-        code = gateway_retire_lower(core, stage, id, document, DOCUMENT_STATE(SUPERSEDED), reterr);
-    gateway_put_document(core, stage, id->collection->record->collection_no, id->document_id, document);
-    return code;
+    const weir_code code =
+        gateway_retire_lower(core, stage, id, document, DOCUMENT_STATE(SUPERSEDED), reterr);
+    return code != WEIR_OK
+        ? code
+        : gateway_set_state(core, stage, id, revision, DOCUMENT_STATE(READY), reterr);
 }
 
-/* READY of a lower epoch counts too while the record is not over: the revision can be seen, whoever asked for more. */
+/* READY of a lower epoch counts too while the record is not over: the revision can be seen, whoever
+ * asked for more. */
 static weir_code
 on_ready(gateway_core *core, weir_stage *stage, const revision_id *id, document_record *document,
     revision_record *revision, const Weir__Internal__V1__ReadyRow *ready, weir_error *reterr)
 {
     if (revision->state == DOCUMENT_STATE(FAILED)) {
-        weir_log(WEIR_LOG_ERROR, "document.ready_after_failed", WEIR_STR("document_id", id->document_id),
-            WEIR_INT("revision", id->revision));
+        weir_log(WEIR_LOG_ERROR, "document.ready_after_failed",
+            WEIR_STR("document_id", id->document_id), WEIR_INT("revision", id->revision));
         return WEIR_OK;
     }
     if (!is_live(revision->state) || id->revision <= document->deleted_below)
@@ -117,25 +126,28 @@ on_deleted(gateway_core *core, weir_stage *stage, const revision_id *id, documen
     if (id->revision <= document->delete_confirmed)
         return WEIR_OK;
     document->delete_confirmed = id->revision;
-    gateway_put_document(core, stage, id->collection->record->collection_no, id->document_id, document);
+    gateway_put_document(core, stage, id->collection->record->collection_no, id->document_id,
+        document);
     return gateway_wake_document(core, stage, id->collection, id->document_id, reterr);
 }
 
 /* ---- one more try, give up ---- */
 
 static weir_code
-on_raise(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision, int64_t epoch,
-    weir_error *reterr)
+on_raise(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision,
+    int64_t epoch, Weir__Internal__V1__Failure *failure, weir_error *reterr)
 {
-    if (revision->epoch == epoch && is_live(revision->state))
+    if (revision->epoch == epoch && is_live(revision->state)) {
+        revision->failure = failure;
         return gateway_raise(core, stage, id, revision, GATEWAY_LANE_NEW, reterr);
+    }
     gateway_tell(stage, id, revision, LIFECYCLE(DROPPED));
     return WEIR_OK;
 }
 
 static weir_code
-on_give_up(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision, int64_t epoch,
-    Weir__Internal__V1__Failure *failure, weir_error *reterr)
+on_give_up(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision,
+    int64_t epoch, Weir__Internal__V1__Failure *failure, weir_error *reterr)
 {
     if (revision->epoch != epoch || !is_live(revision->state)) {
         gateway_tell(stage, id, revision, LIFECYCLE(DROPPED));
@@ -144,7 +156,8 @@ on_give_up(gateway_core *core, weir_stage *stage, const revision_id *id, revisio
     revision->failure = failure;
     if (failure != NULL)
         revision->stage = failure->stage;
-    const weir_code code = gateway_set_state(core, stage, id, revision, DOCUMENT_STATE(FAILED), reterr);
+    const weir_code code =
+        gateway_set_state(core, stage, id, revision, DOCUMENT_STATE(FAILED), reterr);
     gateway_tell(stage, id, revision, LIFECYCLE(GAVE_UP));
     return code;
 }
@@ -161,7 +174,7 @@ dispatch_row(gateway_core *core, weir_stage *stage, const row_message *row, cons
     case WEIR__INTERNAL__V1__ROW__PAYLOAD_DELETED:
         return on_deleted(core, stage, id, document, reterr);
     case WEIR__INTERNAL__V1__ROW__PAYLOAD_RAISE:
-        return on_raise(core, stage, id, revision, row->epoch, reterr);
+        return on_raise(core, stage, id, revision, row->epoch, row->raise->failure, reterr);
     case WEIR__INTERNAL__V1__ROW__PAYLOAD_GIVE_UP:
         return on_give_up(core, stage, id, revision, row->epoch, row->give_up->failure, reterr);
     case WEIR__INTERNAL__V1__ROW__PAYLOAD__NOT_SET:
@@ -183,8 +196,8 @@ dispatch_row(gateway_core *core, weir_stage *stage, const row_message *row, cons
 }
 
 weir_code
-gateway_on_row(gateway_core *core, weir_stage *stage, weir_link_kind link, uint64_t seq, const row_message *row,
-    weir_error *reterr)
+gateway_on_row(gateway_core *core, weir_stage *stage, weir_link_kind link, uint64_t seq,
+    const row_message *row, weir_error *reterr)
 {
     const revision_id id = { .collection = gateway_find_collection_no(core, row->collection_no),
         .document_id = row->document_id,
@@ -195,12 +208,14 @@ gateway_on_row(gateway_core *core, weir_stage *stage, weir_link_kind link, uint6
 
     weir_stage_settle(stage, link, seq);
     if (id.collection == NULL) {
-        weir_log(WEIR_LOG_ERROR, "row.unknown_collection", WEIR_INT("collection_no", row->collection_no));
+        weir_log(WEIR_LOG_ERROR, "row.unknown_collection",
+            WEIR_INT("collection_no", row->collection_no));
         return WEIR_OK;
     }
     code = gateway_get_document(core, stage, row->collection_no, id.document_id, &document, reterr);
     if (code == WEIR_OK)
-        code = gateway_get_revision(core, stage, row->collection_no, id.document_id, id.revision, &revision, reterr);
+        code = gateway_get_revision(core, stage, row->collection_no, id.document_id, id.revision,
+            &revision, reterr);
     if (code != WEIR_OK)
         return code;
     if (document == NULL || revision == NULL) {
@@ -211,11 +226,14 @@ gateway_on_row(gateway_core *core, weir_stage *stage, weir_link_kind link, uint6
     return dispatch_row(core, stage, row, &id, document, revision, reterr);
 }
 
-/* What a read learned from the indexer's register is recorded as if its row had come, before the read answers. */
+/* What a read learned from the indexer's register is recorded as if its row had come, before the
+ * read answers. */
 weir_code
-gateway_on_learn(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
+gateway_on_learn(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr)
 {
-    const Weir__Internal__V1__LearnCommand *learn = (const Weir__Internal__V1__LearnCommand *)request->message;
+    const Weir__Internal__V1__LearnCommand *learn =
+        (const Weir__Internal__V1__LearnCommand *)request->message;
     const revision_id id = { .collection = gateway_find_collection_no(core, learn->collection_no),
         .document_id = learn->document_id,
         .revision = learn->revision };
@@ -225,9 +243,11 @@ gateway_on_learn(gateway_core *core, weir_stage *stage, const weir_request *requ
     weir_code code = WEIR_OK;
 
     if (id.collection != NULL)
-        code = gateway_get_document(core, stage, learn->collection_no, id.document_id, &document, reterr);
+        code = gateway_get_document(core, stage, learn->collection_no, id.document_id, &document,
+            reterr);
     if (code == WEIR_OK && document != NULL)
-        code = gateway_get_revision(core, stage, learn->collection_no, id.document_id, id.revision, &revision, reterr);
+        code = gateway_get_revision(core, stage, learn->collection_no, id.document_id, id.revision,
+            &revision, reterr);
     ready.chunk_count = learn->chunk_count;
     ready.token_count = learn->token_count;
     ready.ready_time_ms = learn->ready_time_ms;
@@ -236,7 +256,8 @@ gateway_on_learn(gateway_core *core, weir_stage *stage, const weir_request *requ
         code = on_ready(core, stage, &id, document, revision, &ready, reterr);
     if (code != WEIR_OK)
         return code;
-    Weir__Internal__V1__EmptyResponse *response = weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
+    Weir__Internal__V1__EmptyResponse *response =
+        weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
     weir__internal__v1__empty_response__init(response);
     weir_stage_reply(stage, request->reply_to, &response->base);
     return WEIR_OK;

@@ -85,21 +85,23 @@ gateway_token_decode(weir_arena *arena, uint8_t kind, const char *token, weir_by
 
     if (size < 5 || size > 4096 || strlen(token) % 2 != 0 || !weir_hex_decode(token, bytes, size))
         return false;
-    if (bytes[0] != kind || weir_load_u32(bytes + size - 4) != weir_crc32c(0, weir_bytes_of(bytes, size - 4)))
+    if (bytes[0] != kind ||
+        weir_load_u32(bytes + size - 4) != weir_crc32c(0, weir_bytes_of(bytes, size - 4)))
         return false;
     *ret_content = weir_bytes_of(bytes + 1, size - 5);
     return true;
 }
 
-static char *
-consistency_token(weir_arena *arena, uint64_t collection_no, const char *document_id, int64_t revision)
+char *
+gateway_consistency_encode(weir_arena *arena, const gateway_write *write)
 {
     weir_buffer content = { 0 };
 
-    weir_buffer_append_u64(&content, collection_no);
-    weir_buffer_append_u64(&content, (uint64_t)revision);
-    weir_buffer_append(&content, document_id, strlen(document_id) + 1);
-    char *token = gateway_token_encode(arena, GATEWAY_TOKEN_CONSISTENCY, weir_buffer_view(&content));
+    weir_buffer_append_u64(&content, write->collection_no);
+    weir_buffer_append_u64(&content, (uint64_t)write->revision);
+    weir_buffer_append(&content, write->document_id, strlen(write->document_id) + 1);
+    char *token =
+        gateway_token_encode(arena, GATEWAY_TOKEN_CONSISTENCY, weir_buffer_view(&content));
     weir_buffer_fini(&content);
     return token;
 }
@@ -109,8 +111,8 @@ gateway_consistency_decode(weir_arena *arena, const char *token, gateway_write *
 {
     weir_bytes content;
 
-    if (!gateway_token_decode(arena, GATEWAY_TOKEN_CONSISTENCY, token, &content) || content.size < 18 ||
-        content.data[content.size - 1] != 0)
+    if (!gateway_token_decode(arena, GATEWAY_TOKEN_CONSISTENCY, token, &content) ||
+        content.size < 18 || content.data[content.size - 1] != 0)
         return false;
     ret_write->collection_no = weir_load_u64(content.data);
     ret_write->revision = (int64_t)weir_load_u64(content.data + 8);
@@ -122,7 +124,8 @@ static void
 view_metadata(weir_arena *arena, const revision_record *revision, Weir__V1__Document *view)
 {
     view->n_metadata = revision->n_metadata;
-    view->metadata = weir_arena_alloc(arena, (revision->n_metadata + 1) * sizeof(view->metadata[0]));
+    view->metadata =
+        weir_arena_alloc(arena, (revision->n_metadata + 1) * sizeof(view->metadata[0]));
     for (size_t i = 0; i < revision->n_metadata; i++) {
         Weir__V1__Document__MetadataEntry *entry = weir_arena_alloc(arena, sizeof *entry);
 
@@ -134,17 +137,29 @@ view_metadata(weir_arena *arena, const revision_record *revision, Weir__V1__Docu
 }
 
 static void
-view_times(weir_arena *arena, const revision_record *revision, Weir__V1__Document *view)
+view_times(weir_arena *arena, const document_record *document, const revision_record *revision,
+    Weir__V1__Document *view)
 {
-    view->create_time = gateway_view_time(arena, revision->create_time_ms);
-    view->update_time = gateway_view_time(arena, revision->update_time_ms);
+    view->create_time = gateway_view_time(arena, document->create_time_ms);
+    view->update_time = gateway_view_time(arena, revision->create_time_ms);
     view->ready_time = gateway_view_time(arena, revision->ready_time_ms);
     view->delete_time = gateway_view_time(arena, revision->delete_time_ms);
 }
 
+static char *
+without_parameters(weir_arena *arena, const char *media_type)
+{
+    size_t size = strcspn(media_type, ";");
+
+    while (size > 0 && (media_type[size - 1] == ' ' || media_type[size - 1] == '\t'))
+        size--;
+    return weir_arena_strndup(arena, media_type, size);
+}
+
 Weir__V1__Document *
-gateway_view_document(weir_arena *arena, const collection_record *collection, const document_record *document,
-    const revision_record *revision, const char *document_id, int64_t number)
+gateway_view_document(weir_arena *arena, const collection_record *collection,
+    const document_record *document, const revision_record *revision, const char *document_id,
+    int64_t number)
 {
     Weir__V1__Document *view = weir_arena_alloc(arena, sizeof *view);
 
@@ -158,26 +173,41 @@ gateway_view_document(weir_arena *arena, const collection_record *collection, co
     view->run = (int32_t)revision->epoch;
     view->searchable_revision = document->searchable_revision;
     view->chunk_count = (int32_t)revision->chunk_count;
-    view->embedded_chunk_count =
-        revision->state == WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_READY ? (int32_t)revision->chunk_count : 0;
+    view->embedded_chunk_count = revision->state == WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_READY
+        ? (int32_t)revision->chunk_count
+        : 0;
     view->token_count = (int64_t)revision->token_count;
-    if (revision->state == WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_FAILED)
+    if (revision->state <= WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_FAILED)
         view->error = gateway_view_failure(arena, revision->failure);
-    view->media_type = revision->media_type;
+    view->media_type = without_parameters(arena, revision->media_type);
     view->filename = revision->filename;
     view->size_bytes = (int64_t)revision->size_bytes;
     view->content_sha256 =
         hex_in(arena, weir_bytes_of(revision->content_sha256.data, revision->content_sha256.len));
     view_metadata(arena, revision, view);
-    view_times(arena, revision, view);
-    view->consistency_token = consistency_token(arena, collection->collection_no, document_id, number);
-    view->etag = weir_arena_printf(arena, "%lld.%lld.%u", (long long)number, (long long)revision->epoch,
-        revision->state);
+    view_times(arena, document, revision, view);
+    const gateway_write write = { .collection_no = collection->collection_no,
+        .revision = number,
+        .document_id = document_id };
+    view->consistency_token = gateway_consistency_encode(arena, &write);
+    view->etag = weir_arena_printf(arena, "%lld-%.16s", (long long)number,
+        hex_in(arena,
+            weir_bytes_of(revision->settings_sha256.data, revision->settings_sha256.len)));
     return view;
 }
 
+void
+gateway_view_pending(Weir__V1__Document *view)
+{
+    if (view->state != WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_PROCESSING)
+        return;
+    view->state = WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_PENDING;
+    view->stage = WEIR__V1__STAGE__STAGE_ACCEPT;
+}
+
 Weir__V1__Collection *
-gateway_view_collection(weir_arena *arena, const collection_record *collection, const counters_record *counters)
+gateway_view_collection(weir_arena *arena, const collection_record *collection,
+    const counters_record *counters)
 {
     Weir__V1__Collection *view = weir_arena_alloc(arena, sizeof *view);
     Weir__V1__Chunking *chunking = weir_arena_alloc(arena, sizeof *chunking);
@@ -188,14 +218,15 @@ gateway_view_collection(weir_arena *arena, const collection_record *collection, 
     view->state = WEIR__V1__COLLECTION_STATE__COLLECTION_STATE_ACTIVE;
     view->embedding_model = collection->spec->model;
     view->dimension = (int32_t)collection->spec->dimension;
-    view->metric = (char *)(uintptr_t) "cosine";
+    view->metric = (char *)(uintptr_t)"cosine";
     view->language = collection->language;
     view->default_mode = (Weir__V1__SearchMode)collection->default_mode;
     chunking->max_tokens = (int32_t)collection->spec->max_tokens;
     chunking->overlap_tokens = (int32_t)collection->spec->overlap_tokens;
     view->chunking = chunking;
     view->n_filter_fields = collection->n_filter_fields;
-    view->filter_fields = weir_arena_alloc(arena, (collection->n_filter_fields + 1) * sizeof(view->filter_fields[0]));
+    view->filter_fields =
+        weir_arena_alloc(arena, (collection->n_filter_fields + 1) * sizeof(view->filter_fields[0]));
     for (size_t i = 0; i < collection->n_filter_fields; i++) {
         Weir__V1__FilterField *field = weir_arena_alloc(arena, sizeof *field);
         weir__v1__filter_field__init(field);

@@ -23,10 +23,14 @@ typedef Weir__Internal__V1__Failure failure_record;
 bool gateway_state_is_terminal(uint32_t state);
 
 Weir__V1__Document *gateway_view_document(weir_arena *arena, const collection_record *collection,
-    const document_record *document, const revision_record *revision, const char *document_id, int64_t number);
+    const document_record *document, const revision_record *revision, const char *document_id,
+    int64_t number);
+/* Of a revision that was handed over in the step that answers: no stage has begun, so it is shown
+ * PENDING. */
+void gateway_view_pending(Weir__V1__Document *view);
 /* counters may be NULL. */
-Weir__V1__Collection *gateway_view_collection(weir_arena *arena, const collection_record *collection,
-    const counters_record *counters);
+Weir__V1__Collection *gateway_view_collection(weir_arena *arena,
+    const collection_record *collection, const counters_record *counters);
 Weir__V1__FailureInfo *gateway_view_failure(weir_arena *arena, const failure_record *failure);
 Google__Protobuf__Timestamp *gateway_view_time(weir_arena *arena, int64_t wall_ms); /* 0: NULL */
 Google__Protobuf__Duration *gateway_view_duration(weir_arena *arena, int64_t duration_ms);
@@ -34,7 +38,8 @@ Google__Protobuf__Duration *gateway_view_duration(weir_arena *arena, int64_t dur
 /* An opaque, checksummed token (page tokens, consistency tokens, resume tokens): lower-case hex. */
 char *gateway_token_encode(weir_arena *arena, uint8_t kind, weir_bytes content);
 /* The content, in the arena; false when it is foreign, damaged or of another kind. */
-bool gateway_token_decode(weir_arena *arena, uint8_t kind, const char *token, weir_bytes *ret_content);
+bool gateway_token_decode(weir_arena *arena, uint8_t kind, const char *token,
+    weir_bytes *ret_content);
 enum { GATEWAY_TOKEN_PAGE = 1, GATEWAY_TOKEN_CONSISTENCY = 2, GATEWAY_TOKEN_RESUME = 3 };
 
 /* A write that a token names. */
@@ -43,6 +48,7 @@ typedef struct gateway_write {
     int64_t revision;
     const char *document_id;
 } gateway_write;
+char *gateway_consistency_encode(weir_arena *arena, const gateway_write *write);
 bool gateway_consistency_decode(weir_arena *arena, const char *token, gateway_write *ret_write);
 
 #endif

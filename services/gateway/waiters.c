@@ -1,9 +1,9 @@
 /*
- * waiters.c - calls that wait for a state: ingest with `wait`, WaitDocument, a delete that waits for the indexer, and
- * WaitCollection.
+ * waiters.c - calls that wait for a state: ingest with `wait`, WaitDocument, a delete that waits
+ * for the indexer, and WaitCollection.
  *
- * A waiter registers and looks in the same step of the core, so it cannot miss a change.  Waiters are memory only: they die
- * with their calls, and the answer after a restart comes from the record.
+ * A waiter registers and looks in the same step of the core, so it cannot miss a change.  Waiters
+ * are memory only: they die with their calls, and the answer after a restart comes from the record.
  */
 #include "common/base/assert.h"
 #include "common/base/hash.h"
@@ -14,16 +14,15 @@ enum { DEADLINE_GRAIN_MS = 20 };
 static size_t
 bucket_of(const collection_entry *collection, const char *document_id)
 {
-    const char *name = document_id != NULL ? document_id : "";
-
-    return weir_hash64(weir_bytes_str(name), collection->record->collection_no) % WAITER_BUCKETS;
+    if (document_id == NULL)
+        return WAITER_BUCKETS;
+    return weir_hash64(weir_bytes_str(document_id), collection->record->collection_no) %
+        WAITER_BUCKETS;
 }
 
 static void
 waiter_destroy(gateway_core *core, waiter *done)
 {
-    if (done->kind == WAITER_COLLECTION)
-        done->collection->waiters--;
     core->waiter_count--;
     weir_free(done->document_id);
     weir_free(done);
@@ -40,8 +39,6 @@ waiter_add(gateway_core *core, weir_stage *stage, const waiter *wish)
     made->next = *bucket;
     *bucket = made;
     core->waiter_count++;
-    if (wish->kind == WAITER_COLLECTION)
-        wish->collection->waiters++;
     if (wish->until_ms < core->next_deadline_ms)
         core->next_deadline_ms = wish->until_ms;
     weir_stage_wake_at(stage, core->next_deadline_ms);
@@ -52,7 +49,8 @@ waiter_add(gateway_core *core, weir_stage *stage, const waiter *wish)
 static void
 answer_ingest(weir_stage *stage, const waiter *done, Weir__V1__Document *view)
 {
-    Weir__V1__IngestDocumentResponse *response = weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
+    Weir__V1__IngestDocumentResponse *response =
+        weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
 
     weir__v1__ingest_document_response__init(response);
     response->document = view;
@@ -64,7 +62,8 @@ answer_ingest(weir_stage *stage, const waiter *done, Weir__V1__Document *view)
 static void
 answer_wait(weir_stage *stage, const waiter *done, Weir__V1__Document *view)
 {
-    Weir__V1__WaitDocumentResponse *response = weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
+    Weir__V1__WaitDocumentResponse *response =
+        weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
 
     weir__v1__wait_document_response__init(response);
     response->document = view;
@@ -77,25 +76,28 @@ answer_deleted(weir_stage *stage, const waiter *done, Weir__V1__Document *view, 
     if (!is_confirmed) {
         weir_error error;
         weir_error_set(&error, WEIR_SERVICE_UNAVAILABLE,
-            "the delete is durable, but the indexer has not confirmed it in time; it still takes effect: ask again");
+            "the delete is durable, but the indexer has not confirmed it in time; it still takes "
+            "effect: ask again");
         error.retry_after_ms = 1000;
         weir_stage_fail(stage, done->reply_to, &error);
         return;
     }
-    Weir__V1__DeleteDocumentResponse *response = weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
+    Weir__V1__DeleteDocumentResponse *response =
+        weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
     weir__v1__delete_document_response__init(response);
     response->document = view;
     weir_stage_reply(stage, done->reply_to, &response->base);
 }
 
 static void
-answer_collection(weir_stage *stage, const waiter *done)
+answer_collection(weir_stage *stage, const waiter *done, bool is_settled)
 {
-    Weir__V1__WaitCollectionResponse *response = weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
+    Weir__V1__WaitCollectionResponse *response =
+        weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
     const counters_record *counters = &done->collection->counters;
 
     weir__v1__wait_collection_response__init(response);
-    response->settled = counters->pending + counters->processing == 0;
+    response->settled = is_settled;
     response->pending = (int64_t)counters->pending;
     response->processing = (int64_t)counters->processing;
     response->ready = (int64_t)counters->ready;
@@ -107,16 +109,18 @@ answer_collection(weir_stage *stage, const waiter *done)
 
 /* Answer if the state is there or `is_late`; *ret_answered says whether it was. */
 static weir_code
-try_answer(gateway_core *core, weir_stage *stage, const waiter *done, bool is_late, bool *ret_answered,
-    weir_error *reterr)
+try_answer(gateway_core *core, weir_stage *stage, const waiter *done, bool is_late,
+    bool *ret_answered, weir_error *reterr)
 {
     const uint64_t collection_no = done->collection->record->collection_no;
     document_record *document = NULL;
     revision_record *revision = NULL;
-    weir_code code = gateway_get_document(core, stage, collection_no, done->document_id, &document, reterr);
+    weir_code code =
+        gateway_get_document(core, stage, collection_no, done->document_id, &document, reterr);
 
     if (code == WEIR_OK)
-        code = gateway_get_revision(core, stage, collection_no, done->document_id, done->revision, &revision, reterr);
+        code = gateway_get_revision(core, stage, collection_no, done->document_id, done->revision,
+            &revision, reterr);
     if (code != WEIR_OK)
         return code;
     weir_assert(document != NULL && revision != NULL);
@@ -126,8 +130,8 @@ try_answer(gateway_core *core, weir_stage *stage, const waiter *done, bool is_la
     *ret_answered = is_there || is_late;
     if (!*ret_answered)
         return WEIR_OK;
-    Weir__V1__Document *view = gateway_view_document(weir_stage_arena(stage), done->collection->record, document,
-        revision, done->document_id, done->revision);
+    Weir__V1__Document *view = gateway_view_document(weir_stage_arena(stage),
+        done->collection->record, document, revision, done->document_id, done->revision);
     if (done->kind == WAITER_INGEST)
         answer_ingest(stage, done, view);
     else if (done->kind == WAITER_DELETE)
@@ -137,23 +141,37 @@ try_answer(gateway_core *core, weir_stage *stage, const waiter *done, bool is_la
     return WEIR_OK;
 }
 
+static weir_code
+refuse_wait(const gateway_core *core, weir_stage *stage, uint64_t reply_to)
+{
+    return gateway_refuse(stage, reply_to, WEIR_QUEUE_FULL, NULL,
+        "%llu calls wait for documents already (gateway.watchers_max); try again later",
+        (unsigned long long)core->waiter_count);
+}
+
 weir_code
 gateway_wait_for(gateway_core *core, weir_stage *stage, const waiter *wish, weir_error *reterr)
 {
     bool answered = false;
-    const bool is_late = wish->until_ms <= weir_stage_now_ms(stage);
+    /* An ingest is answered either way; so, when too many wait, it is answered as things stand. */
+    const bool is_full = core->waiter_count >= core->config.waiters_max;
+    const bool is_late =
+        wish->until_ms <= weir_stage_now_ms(stage) || (wish->kind == WAITER_INGEST && is_full);
 
     if (wish->reply_to == 0)
         return WEIR_OK;
     const weir_code code = try_answer(core, stage, wish, is_late, &answered, reterr);
-    if (code == WEIR_OK && !answered)
-        waiter_add(core, stage, wish);
-    return code;
+    if (code != WEIR_OK || answered)
+        return code;
+    if (wish->kind == WAITER_DOCUMENT && is_full)
+        return refuse_wait(core, stage, wish->reply_to);
+    waiter_add(core, stage, wish);
+    return WEIR_OK;
 }
 
 weir_code
-gateway_wake_document(gateway_core *core, weir_stage *stage, collection_entry *collection, const char *document_id,
-    weir_error *reterr)
+gateway_wake_document(gateway_core *core, weir_stage *stage, collection_entry *collection,
+    const char *document_id, weir_error *reterr)
 {
     waiter **at = &core->waiters[bucket_of(collection, document_id)];
     weir_code code = WEIR_OK;
@@ -163,7 +181,8 @@ gateway_wake_document(gateway_core *core, weir_stage *stage, collection_entry *c
         bool answered = false;
 
         if (candidate->collection == collection && candidate->document_id != NULL &&
-            candidate->kind != WAITER_COLLECTION && strcmp(candidate->document_id, document_id) == 0)
+            candidate->kind != WAITER_COLLECTION &&
+            strcmp(candidate->document_id, document_id) == 0)
             code = try_answer(core, stage, candidate, false, &answered, reterr);
         if (!answered) {
             at = &candidate->next;
@@ -175,33 +194,43 @@ gateway_wake_document(gateway_core *core, weir_stage *stage, collection_entry *c
     return code;
 }
 
+/* Nothing that was accepted up to the wish is unready. */
+static weir_code
+is_settled(gateway_core *core, weir_stage *stage, waiter *wish, bool *ret_settled,
+    weir_error *reterr)
+{
+    const counters_record *counters = &wish->collection->counters;
+    bool any = false;
+    weir_code code = WEIR_OK;
+
+    if (counters->pending + counters->processing > 0)
+        code = gateway_unready_before(core, stage, wish->collection->record->collection_no,
+            &wish->from_no, wish->until_no, &any, reterr);
+    *ret_settled = !any;
+    return code;
+}
+
 /* At the end of a round: collections whose counters changed may have settled. */
 weir_code
 gateway_wake_collections(gateway_core *core, weir_stage *stage, weir_error *reterr)
 {
-    const size_t kept = sizeof core->changed / sizeof core->changed[0];
-    const size_t count = core->changed_count < kept ? core->changed_count : kept;
+    weir_code code = WEIR_OK;
 
-    (void)reterr;
-    for (size_t i = 0; i < count; i++) {
-        collection_entry *collection = core->changed[i];
-        waiter **at = &core->waiters[bucket_of(collection, NULL)];
+    for (waiter **at = &core->waiters[WAITER_BUCKETS]; *at != NULL && code == WEIR_OK;) {
+        waiter *candidate = *at;
+        bool settled = false;
 
-        if (collection->waiters == 0 || collection->counters.pending + collection->counters.processing > 0)
+        if (candidate->collection->counters_changed)
+            code = is_settled(core, stage, candidate, &settled, reterr);
+        if (!settled) {
+            at = &candidate->next;
             continue;
-        while (*at != NULL) {
-            waiter *candidate = *at;
-
-            if (candidate->collection != collection || candidate->kind != WAITER_COLLECTION) {
-                at = &candidate->next;
-                continue;
-            }
-            answer_collection(stage, candidate);
-            *at = candidate->next;
-            waiter_destroy(core, candidate);
         }
+        answer_collection(stage, candidate, true);
+        *at = candidate->next;
+        waiter_destroy(core, candidate);
     }
-    return WEIR_OK;
+    return code;
 }
 
 /* Those whose time is over are answered as things stand. */
@@ -216,7 +245,7 @@ gateway_expire_waiters(gateway_core *core, weir_stage *stage, weir_error *reterr
         core->next_deadline_ms = INT64_MAX; /* whoever it was for has been answered */
     if (core->next_deadline_ms > now_ms)
         return WEIR_OK;
-    for (size_t bucket = 0; bucket < WAITER_BUCKETS && code == WEIR_OK; bucket++) {
+    for (size_t bucket = 0; bucket <= WAITER_BUCKETS && code == WEIR_OK; bucket++) {
         for (waiter **at = &core->waiters[bucket]; *at != NULL && code == WEIR_OK;) {
             waiter *candidate = *at;
             bool answered = candidate->kind == WAITER_COLLECTION;
@@ -227,7 +256,7 @@ gateway_expire_waiters(gateway_core *core, weir_stage *stage, weir_error *reterr
                 continue;
             }
             if (candidate->kind == WAITER_COLLECTION)
-                answer_collection(stage, candidate);
+                answer_collection(stage, candidate, false);
             else
                 code = try_answer(core, stage, candidate, true, &answered, reterr);
             *at = candidate->next;
@@ -236,14 +265,15 @@ gateway_expire_waiters(gateway_core *core, weir_stage *stage, weir_error *reterr
     }
     core->next_deadline_ms = next_ms;
     if (next_ms != INT64_MAX)
-        weir_stage_wake_at(stage, next_ms > now_ms + DEADLINE_GRAIN_MS ? next_ms : now_ms + DEADLINE_GRAIN_MS);
+        weir_stage_wake_at(stage,
+            next_ms > now_ms + DEADLINE_GRAIN_MS ? next_ms : now_ms + DEADLINE_GRAIN_MS);
     return code;
 }
 
 void
 gateway_destroy_waiters(gateway_core *core)
 {
-    for (size_t bucket = 0; bucket < WAITER_BUCKETS; bucket++) {
+    for (size_t bucket = 0; bucket <= WAITER_BUCKETS; bucket++) {
         while (core->waiters[bucket] != NULL) {
             waiter *gone = core->waiters[bucket];
             core->waiters[bucket] = gone->next;
@@ -255,9 +285,11 @@ gateway_destroy_waiters(gateway_core *core)
 /* ---- requests ---- */
 
 weir_code
-gateway_on_wait(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
+gateway_on_wait(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr)
 {
-    const Weir__Internal__V1__WaitCommand *command = (const Weir__Internal__V1__WaitCommand *)request->message;
+    const Weir__Internal__V1__WaitCommand *command =
+        (const Weir__Internal__V1__WaitCommand *)request->message;
     waiter wish = { .kind = WAITER_DOCUMENT,
         .reply_to = request->reply_to,
         .collection = gateway_find_collection(core, request->tenant, command->collection_id),
@@ -276,7 +308,8 @@ gateway_on_wait(gateway_core *core, weir_stage *stage, const weir_request *reque
     if (code == WEIR_OK && document != NULL && wish.revision == 0)
         wish.revision = document->newest_revision;
     if (code == WEIR_OK && document != NULL)
-        code = gateway_get_revision(core, stage, collection_no, wish.document_id, wish.revision, &revision, reterr);
+        code = gateway_get_revision(core, stage, collection_no, wish.document_id, wish.revision,
+            &revision, reterr);
     if (code != WEIR_OK)
         return code;
     if (revision == NULL)
@@ -285,23 +318,57 @@ gateway_on_wait(gateway_core *core, weir_stage *stage, const weir_request *reque
     return gateway_wait_for(core, stage, &wish, reterr);
 }
 
+/* Documents accepted up to the write that the command names; without one, up to now. */
+static weir_code
+find_until(gateway_core *core, weir_stage *stage,
+    const Weir__Internal__V1__WaitCollectionCommand *command, waiter *wish, bool *ret_refused,
+    weir_error *reterr)
+{
+    revision_record *revision = NULL;
+
+    *ret_refused = false;
+    wish->until_no = core->suite.next_change_no;
+    if (command->document_id[0] == 0)
+        return WEIR_OK;
+    const weir_code code =
+        gateway_get_revision(core, stage, wish->collection->record->collection_no,
+            command->document_id, command->revision, &revision, reterr);
+    if (code != WEIR_OK)
+        return code;
+    *ret_refused = revision == NULL;
+    if (revision != NULL && !revision->is_delete)
+        wish->until_no = revision->unready_no + 1;
+    return WEIR_OK;
+}
+
 weir_code
-gateway_on_wait_collection(gateway_core *core, weir_stage *stage, const weir_request *request, weir_error *reterr)
+gateway_on_wait_collection(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr)
 {
     const Weir__Internal__V1__WaitCollectionCommand *command =
         (const Weir__Internal__V1__WaitCollectionCommand *)request->message;
-    const waiter wish = { .kind = WAITER_COLLECTION,
+    waiter wish = { .kind = WAITER_COLLECTION,
         .reply_to = request->reply_to,
         .collection = gateway_find_collection(core, request->tenant, command->collection_id),
         .until_ms = command->wait_until_ms };
+    bool refused = false;
+    bool settled = false;
 
-    (void)reterr;
     if (wish.collection == NULL)
         return gateway_refuse(stage, request->reply_to, WEIR_COLLECTION_NOT_FOUND, "collection_id",
             "there is no collection \"%s\"", command->collection_id);
-    if (wish.collection->counters.pending + wish.collection->counters.processing == 0 ||
-        wish.until_ms <= weir_stage_now_ms(stage))
-        answer_collection(stage, &wish);
+    weir_code code = find_until(core, stage, command, &wish, &refused, reterr);
+    if (code == WEIR_OK && refused)
+        return gateway_refuse(stage, request->reply_to, WEIR_INVALID_ARGUMENT, "consistency_token",
+            "the token names no write of collection \"%s\"", command->collection_id);
+    if (code == WEIR_OK)
+        code = is_settled(core, stage, &wish, &settled, reterr);
+    if (code != WEIR_OK)
+        return code;
+    if (settled || wish.until_ms <= weir_stage_now_ms(stage))
+        answer_collection(stage, &wish, settled);
+    else if (core->waiter_count >= core->config.waiters_max)
+        return refuse_wait(core, stage, request->reply_to);
     else
         waiter_add(core, stage, &wish);
     return WEIR_OK;
