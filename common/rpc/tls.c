@@ -165,7 +165,9 @@ fetch(wr_tls_files *files, grpc_ssl_server_certificate_config **config)
     const grpc_ssl_pem_key_cert_pair pair = { .private_key = set.key,
         .cert_chain = set.certificate };
 
-    *config = grpc_ssl_server_certificate_config_create(set.ca, &pair, 1);
+    /* The core asserts that there are roots, even where no client certificate is asked for. */
+    *config = grpc_ssl_server_certificate_config_create(set.ca == NULL ? set.certificate : set.ca,
+        &pair, 1);
     pem_set_fini(&set);
     files->read_at = changed;
     return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;

@@ -8,8 +8,10 @@ SERVER is rpc-interop-server; messages are built from the descriptor sets, so no
 import os
 import random
 import signal
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -371,6 +373,102 @@ class Ending(unittest.TestCase):
             self.assertLess(time.monotonic() - began, 10)
             with self.assertRaises(grpc.RpcError):
                 list(stream)
+
+
+class Authority:
+    """A certificate authority in a folder of its own, by the openssl program."""
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp()
+        self.ca = self.path("ca.pem")
+        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                     "-nodes", "-keyout", self.path("ca.key"), "-out", self.ca,
+                     "-subj", "/CN=test authority", "-days", "2")
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def openssl(self, *arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+    def issue(self, name, subject):
+        """Writes NAME.pem and NAME.key, in the place of older ones at once."""
+        key, request, made = self.path("new.key"), self.path("new.csr"), self.path("new.pem")
+        extensions = self.path("extensions")
+        with open(extensions, "w", encoding="ascii") as stream:
+            stream.write("subjectAltName=DNS:localhost,IP:127.0.0.1")
+        self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                     "-keyout", key, "-out", request, "-subj", f"/CN={subject}")
+        self.openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey",
+                     self.path("ca.key"), "-CAcreateserial", "-out", made, "-days", "2",
+                     "-extfile", extensions)
+        os.replace(key, self.path(name + ".key"))
+        os.replace(made, self.path(name + ".pem"))
+        return self.path(name + ".pem"), self.path(name + ".key")
+
+    def read(self, name):
+        with open(self.path(name), "rb") as stream:
+            return stream.read()
+
+    def remove(self):
+        shutil.rmtree(self.folder)
+
+
+class Tls(unittest.TestCase):
+    def setUp(self):
+        self.authority = Authority()
+        self.certificate, self.key = self.authority.issue("server", "first")
+
+    def tearDown(self):
+        self.authority.remove()
+
+    def call(self, address, key=None, certificate=None):
+        credentials = grpc.ssl_channel_credentials(
+            self.authority.read("ca.pem"), private_key=key, certificate_chain=certificate
+        )
+        with grpc.secure_channel(address, credentials) as channel:
+            channel.unary_unary(SERVICE + "EmptyCall", raw, raw)(b"", timeout=5)
+
+    def subject(self, address):
+        host, port = address.rsplit(":", 1)
+        shown = subprocess.run(
+            ["openssl", "s_client", "-connect", f"{host}:{port}", "-alpn", "h2"],
+            input=b"", capture_output=True, check=False, timeout=PATIENCE,
+        )
+        return [line for line in shown.stdout.decode(errors="replace").splitlines() if "subject=" in line][0]
+
+    def test_a_renewed_certificate_is_used_without_a_restart(self):
+        server = Server("--tls-cert", self.certificate, "--tls-key", self.key)
+        self.call(server.address)
+        self.assertIn("first", self.subject(server.address))
+        self.authority.issue("server", "second")
+        self.assertIn("second", self.subject(server.address))
+        self.call(server.address)
+        with open(self.certificate, "w", encoding="ascii") as stream:
+            stream.write("not a certificate")
+        self.assertIn("second", self.subject(server.address))
+        code, errors = server.stop()
+        self.assertEqual(code, 0, errors)
+
+    def test_plaintext_is_refused(self):
+        server = Server("--tls-cert", self.certificate, "--tls-key", self.key)
+        with grpc.insecure_channel(server.address) as channel:
+            with self.assertRaises(grpc.RpcError):
+                channel.unary_unary(SERVICE + "EmptyCall", raw, raw)(b"", timeout=5)
+        self.call(server.address)
+        code, errors = server.stop()
+        self.assertEqual(code, 0, errors)
+
+    def test_with_a_client_authority_a_client_needs_a_certificate(self):
+        server = Server("--tls-cert", self.certificate, "--tls-key", self.key,
+                        "--tls-client-ca", self.authority.ca)
+        with self.assertRaises(grpc.RpcError):
+            self.call(server.address)
+        self.authority.issue("client", "client")
+        self.call(server.address, self.authority.read("client.key"),
+                  self.authority.read("client.pem"))
+        code, errors = server.stop()
+        self.assertEqual(code, 0, errors)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
  * server.c - rpc-interop-server: TestService, health and reflection on one port, until SIGTERM.
  *
  *   rpc-interop-server [--port N] [--unix PATH] [--drain-ms N] [--memory-mb N]
+ *     [--tls-cert FILE --tls-key FILE [--tls-client-ca FILE]]
  *
  * Prints "listening on 127.0.0.1:PORT" when it serves; port 0 (the default) takes a free one.
  */
@@ -20,28 +21,59 @@ typedef struct server_settings {
     const char *unix_path;
     uint32_t drain_ms;
     size_t memory_mb;
+    const char *tls_certificate;
+    const char *tls_key;
+    const char *tls_client_ca;
 } server_settings;
+
+static void
+take_option(server_settings *settings, int option)
+{
+    switch (option) {
+    case 'p':
+        settings->port = optarg;
+        break;
+    case 'u':
+        settings->unix_path = optarg;
+        break;
+    case 'd':
+        settings->drain_ms = (uint32_t)strtoul(optarg, NULL, 10);
+        break;
+    case 'm':
+        settings->memory_mb = strtoul(optarg, NULL, 10);
+        break;
+    case 'c':
+        settings->tls_certificate = optarg;
+        break;
+    case 'k':
+        settings->tls_key = optarg;
+        break;
+    case 'a':
+        settings->tls_client_ca = optarg;
+        break;
+    default:
+        exit(2);
+    }
+}
 
 static server_settings
 read_settings(int argc, char **argv)
 {
-    static const struct option options[] = { { "port", required_argument, NULL, 'p' },
-        { "unix", required_argument, NULL, 'u' }, { "drain-ms", required_argument, NULL, 'd' },
-        { "memory-mb", required_argument, NULL, 'm' }, { 0 } };
+    static const struct option options[] = {
+        { "port", required_argument, NULL, 'p' },
+        { "unix", required_argument, NULL, 'u' },
+        { "drain-ms", required_argument, NULL, 'd' },
+        { "memory-mb", required_argument, NULL, 'm' },
+        { "tls-cert", required_argument, NULL, 'c' },
+        { "tls-key", required_argument, NULL, 'k' },
+        { "tls-client-ca", required_argument, NULL, 'a' },
+        { 0 },
+    };
     server_settings settings = { .port = "0", .drain_ms = 1000 };
     int option;
 
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
-        if (option == 'p')
-            settings.port = optarg;
-        else if (option == 'u')
-            settings.unix_path = optarg;
-        else if (option == 'd')
-            settings.drain_ms = (uint32_t)strtoul(optarg, NULL, 10);
-        else if (option == 'm')
-            settings.memory_mb = strtoul(optarg, NULL, 10);
-        else
-            exit(2);
+        take_option(&settings, option);
     return settings;
 }
 
@@ -81,6 +113,9 @@ run(weir_rpc_runtime *runtime, const server_settings *settings, weir_rpc_descrip
         .addresses = addresses,
         .address_count = settings->unix_path == NULL ? 1 : 2,
         .memory_bytes_max = settings->memory_mb << 20,
+        .tls_certificate_file = settings->tls_certificate,
+        .tls_key_file = settings->tls_key,
+        .tls_client_ca_file = settings->tls_client_ca,
         .too_large_hint = hint };
     weir_rpc_server *server = NULL;
     weir_code code;

@@ -4,8 +4,8 @@
  * Beyond them, request headers make the unary call fail as weir's own handlers do: x-weir-fail (a
  * reason), x-weir-field, x-weir-retry-ms.
  */
-#ifndef TEST_SERVICE_H
-#define TEST_SERVICE_H
+#ifndef WEIR_TEST_SERVICE_H
+#define WEIR_TEST_SERVICE_H
 
 #include "common/rpc/rpc.h"
 

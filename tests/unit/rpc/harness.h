@@ -1,8 +1,8 @@
 /*
  * harness.h - a server on a free port with TestService, a channel to it, and counters to wait on.
  */
-#ifndef RPC_HARNESS_H
-#define RPC_HARNESS_H
+#ifndef WEIR_RPC_HARNESS_H
+#define WEIR_RPC_HARNESS_H
 
 #include <setjmp.h>
 #include <stdarg.h>
