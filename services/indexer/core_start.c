@@ -1,0 +1,284 @@
+/*
+ * core_start.c - from the store to memory: collections, the index, what is undecided, what is
+ * litter.
+ *
+ * Every vector of a READY or staged try goes into the index, so searches are exact as soon as the
+ * gate opens.  A stored vector that fails its checksum, or a try with fewer vectors than its
+ * register says, is damage: the start is refused rather than a wrong answer given.
+ */
+#include <inttypes.h>
+
+#include "common/base/assert.h"
+#include "common/wire/wire.h"
+#include "services/indexer/core_internal.h"
+
+enum { RUN_ROWS_MAX = 256 };
+
+/* Vectors of one try on their way into the index. */
+typedef struct loader {
+    indexer_core *core;
+    weir_arena *arena;        /* of the register in hand */
+    uint64_t document_in;     /* collection_no of the document in hand; 0: none */
+    weir_buffer document_id;  /* with its NUL */
+    indexer_register *record; /* of that document */
+    indexer_collection *collection;
+    int64_t revision, epoch; /* of the run in hand */
+    bool is_live;
+    uint32_t ordinals[RUN_ROWS_MAX];
+    weir_buffer vectors;
+    uint32_t run_count;
+} loader;
+
+typedef weir_code visit_pair(loader *self, const indexer_key_parts *parts, weir_bytes value,
+    weir_error *reterr);
+
+/* Visit all keys of a tag in committed state. */
+static weir_code
+scan(loader *self, indexer_tag tag, visit_pair *visit, weir_error *reterr)
+{
+    indexer_key lower, upper;
+    weir_code code = WEIR_OK;
+
+    indexer_key_range(tag, 0, &lower, &upper);
+    weir_iter *iter = weir_store_iter(self->core->store, NULL, indexer_key_view(&lower),
+        indexer_key_view(&upper));
+    while (code == WEIR_OK && weir_iter_next(iter)) {
+        indexer_key_parts parts;
+
+        code = indexer_key_parse(tag, weir_iter_key(iter), &parts, reterr);
+        if (code == WEIR_OK)
+            code = visit(self, &parts, weir_iter_value(iter), reterr);
+    }
+    if (code == WEIR_OK)
+        code = weir_iter_status(iter, reterr);
+    weir_iter_destroy(&iter);
+    return code;
+}
+
+static weir_code
+decode(loader *self, const ProtobufCMessageDescriptor *descriptor, weir_bytes value,
+    void *ret_message, weir_error *reterr)
+{
+    ProtobufCMessage *message = NULL;
+
+    weir_arena_reset(self->arena);
+    if (weir_wire_decode(descriptor, value, NULL, self->arena, &message, reterr) != WEIR_OK)
+        return weir_error_set(reterr, WEIR_CORRUPT, "a stored %s does not decode",
+            descriptor->name);
+    memcpy(ret_message, &message, sizeof message);
+    return WEIR_OK;
+}
+
+/* ---- collections ---- */
+
+static weir_code
+load_collection(loader *self, const indexer_key_parts *parts, weir_bytes value, weir_error *reterr)
+{
+    Weir__Internal__V1__IndexCollectionRecord *record = NULL;
+    const weir_code code = decode(self, &weir__internal__v1__index_collection_record__descriptor,
+        value, &record, reterr);
+
+    if (code != WEIR_OK)
+        return code;
+    if (record->dimension > WEIR_DIMENSION_MAX)
+        return weir_error_set(reterr, WEIR_CORRUPT,
+            "collection %" PRIu64 " has vectors of %u components", parts->collection_no,
+            record->dimension);
+    indexer_collection *collection =
+        indexer_collections_put(&self->core->collections, parts->collection_no, record->tenant);
+    if (record->dimension > 0)
+        indexer_collection_set_vectors(collection, record->dimension, record->fingerprint,
+            self->core->options.segment_bytes);
+    return WEIR_OK;
+}
+
+static weir_code
+find_collection(loader *self, uint64_t collection_no, weir_error *reterr)
+{
+    self->collection = indexer_collections_find(&self->core->collections, collection_no);
+    if (self->collection == NULL)
+        return weir_error_set(reterr, WEIR_CORRUPT,
+            "collection %" PRIu64 " has documents and no record", collection_no);
+    return WEIR_OK;
+}
+
+/* ---- vectors ---- */
+
+static indexer_try
+run_try(const loader *self)
+{
+    return (indexer_try){ (const char *)self->document_id.data, self->revision, self->epoch };
+}
+
+static weir_code
+flush_run(loader *self, weir_error *reterr)
+{
+    const indexer_try owner = run_try(self);
+    weir_code code = WEIR_OK;
+
+    if (self->run_count > 0)
+        code = indexer_index_add(self->collection->index, &owner, self->ordinals,
+            (const float *)(const void *)self->vectors.data, self->run_count, reterr);
+    self->run_count = 0;
+    weir_buffer_clear(&self->vectors);
+    return code;
+}
+
+/* Take the register of another document into hand. */
+static weir_code
+begin_document(loader *self, const indexer_key_parts *parts, weir_error *reterr)
+{
+    const indexer_key key = indexer_key_document(parts->collection_no, parts->owner.document_id);
+    weir_buffer value = { 0 };
+    bool found = false;
+    weir_code code = find_collection(self, parts->collection_no, reterr);
+
+    if (code == WEIR_OK)
+        code =
+            weir_store_get(self->core->store, NULL, indexer_key_view(&key), &value, &found, reterr);
+    self->document_in = parts->collection_no;
+    self->record = NULL;
+    weir_buffer_clear(&self->document_id);
+    weir_buffer_append(&self->document_id, parts->owner.document_id,
+        strlen(parts->owner.document_id) + 1);
+    if (code == WEIR_OK && found)
+        code = decode(self, &weir__internal__v1__index_document_record__descriptor,
+            weir_buffer_view(&value), &self->record, reterr);
+    weir_buffer_fini(&value);
+    return code;
+}
+
+static bool
+is_same_document(const loader *self, const indexer_key_parts *parts)
+{
+    return self->document_in == parts->collection_no &&
+        strcmp((const char *)self->document_id.data, parts->owner.document_id) == 0;
+}
+
+static bool
+is_live(const indexer_register *record, const indexer_try *owner)
+{
+    if (record == NULL)
+        return false;
+    return (record->ready_revision == owner->revision && record->ready_epoch == owner->epoch) ||
+        indexer_register_find(record, owner->revision, owner->epoch) != NULL;
+}
+
+static weir_code
+begin_run(loader *self, const indexer_key_parts *parts, weir_error *reterr)
+{
+    weir_code code = flush_run(self, reterr);
+
+    if (code == WEIR_OK && !is_same_document(self, parts))
+        code = begin_document(self, parts, reterr);
+    if (code != WEIR_OK)
+        return code;
+    self->revision = parts->owner.revision;
+    self->epoch = parts->owner.epoch;
+    self->is_live = is_live(self->record, &parts->owner);
+    if (!self->is_live)
+        indexer_push_litter(self->core, self->collection, &parts->owner);
+    else if (self->collection->index == NULL)
+        return weir_error_set(reterr, WEIR_CORRUPT,
+            "collection %" PRIu64 " has vectors and no dimension", parts->collection_no);
+    return WEIR_OK;
+}
+
+static weir_code
+load_vector(loader *self, const indexer_key_parts *parts, weir_bytes value, weir_error *reterr)
+{
+    const bool same_run = is_same_document(self, parts) &&
+        self->revision == parts->owner.revision && self->epoch == parts->owner.epoch;
+    weir_code code = WEIR_OK;
+
+    if (!same_run)
+        code = begin_run(self, parts, reterr);
+    if (code == WEIR_OK && self->run_count == RUN_ROWS_MAX)
+        code = flush_run(self, reterr);
+    if (code != WEIR_OK || !self->is_live)
+        return code;
+
+    const uint32_t dimension = indexer_index_dimension(self->collection->index);
+    const size_t at = self->vectors.size;
+    weir_buffer_append(&self->vectors, value.data, value.size);
+    code =
+        indexer_vector_decode(value, dimension, (float *)(void *)(self->vectors.data + at), reterr);
+    self->vectors.size = at + dimension * sizeof(float);
+    self->ordinals[self->run_count++] = parts->ordinal;
+    return code;
+}
+
+/* ---- registers ---- */
+
+static weir_code
+check_count(loader *self, const indexer_key_parts *parts, int64_t revision, int64_t epoch,
+    uint32_t count, weir_error *reterr)
+{
+    const indexer_try owner = { parts->owner.document_id, revision, epoch };
+    const indexer_index *index = self->collection->index;
+    const uint32_t held = index != NULL ? indexer_index_count(index, &owner) : 0;
+
+    if (held == count)
+        return WEIR_OK;
+    return weir_error_set(reterr, WEIR_CORRUPT,
+        "collection %" PRIu64 ", document %.64s, revision %" PRId64
+        ": %u vectors are stored, %u should be",
+        parts->collection_no, owner.document_id, revision, held, count);
+}
+
+static weir_code
+load_register(loader *self, const indexer_key_parts *parts, weir_bytes value, weir_error *reterr)
+{
+    indexer_register *record = NULL;
+    weir_code code = decode(self, &weir__internal__v1__index_document_record__descriptor, value,
+        &record, reterr);
+
+    if (code == WEIR_OK)
+        code = find_collection(self, parts->collection_no, reterr);
+    if (code == WEIR_OK && record->ready_revision > 0)
+        code = check_count(self, parts, record->ready_revision, record->ready_epoch,
+            record->ready_chunk_count, reterr);
+    for (size_t i = 0; code == WEIR_OK && i < record->n_staged; i++) {
+        const indexer_staged *staged = record->staged[i];
+        const indexer_try owner = { parts->owner.document_id, staged->revision, staged->epoch };
+
+        code =
+            check_count(self, parts, staged->revision, staged->epoch, staged->staged_count, reterr);
+        if (code == WEIR_OK && indexer_staged_is_complete(staged))
+            indexer_push_pending(self->core, self->collection, &owner);
+    }
+    return code;
+}
+
+static weir_code
+load_seed(indexer_core *core, weir_stage *stage, weir_error *reterr)
+{
+    const indexer_key key = indexer_key_seed();
+    Weir__Internal__V1__IndexSeedRecord *record = NULL;
+    const weir_code code = weir_stage_get(stage, indexer_key_view(&key),
+        &weir__internal__v1__index_seed_record__descriptor, &record, reterr);
+
+    if (code == WEIR_OK && record != NULL)
+        core->new_seeded_era = record->seeded_era;
+    return code;
+}
+
+weir_code
+indexer_load(indexer_core *core, weir_stage *stage, weir_error *reterr)
+{
+    loader self = { .core = core, .arena = weir_arena_create(0) };
+    weir_code code = load_seed(core, stage, reterr);
+
+    if (code == WEIR_OK)
+        code = scan(&self, INDEXER_TAG_COLLECTION, load_collection, reterr);
+    if (code == WEIR_OK)
+        code = scan(&self, INDEXER_TAG_VECTOR, load_vector, reterr);
+    if (code == WEIR_OK)
+        code = flush_run(&self, reterr);
+    if (code == WEIR_OK)
+        code = scan(&self, INDEXER_TAG_DOCUMENT, load_register, reterr);
+    weir_arena_destroy(&self.arena);
+    weir_buffer_fini(&self.document_id);
+    weir_buffer_fini(&self.vectors);
+    return code;
+}

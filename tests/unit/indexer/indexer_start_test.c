@@ -1,0 +1,256 @@
+/*
+ * indexer_start_test.c - a start rebuilds what was there, and refuses what is damaged.
+ */
+#include "tests/unit/indexer/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void
+an_empty_store_starts_with_nothing(void **state)
+{
+    world *self = *state;
+
+    assert_false(indexer_gate_is_open(self->core));
+    assert_int_equal(indexer_seeded_era(self->core), 0);
+    assert_int_equal(verified_chunks(self), 0);
+    assert_true(self->stage->credit > 0);
+}
+
+static void
+everything_ready_is_found_again(void **state)
+{
+    world *self = *state;
+    char name[16];
+
+    send_gate(self, 0);
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "d%d", i);
+        put_document(self, name, 1, 1 + (uint32_t)i % 7);
+        self->collection_no = 100 + (uint64_t)i % 3;
+        put_document(self, name, 1, 2);
+        self->collection_no = WORLD_COLLECTION;
+        forget(self);
+    }
+    put_document(self, "large", 1, 700);
+    const uint64_t chunks = verified_chunks(self);
+    world_crash(self);
+    assert_int_equal(verified_chunks(self), chunks);
+    send_gate(self, 0);
+    world_commit(self);
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "d%d", i);
+        assert_true(is_found(self, name, 1, 1, (uint32_t)i % 7));
+    }
+    assert_true(is_found(self, "large", 1, 1, 699));
+}
+
+static void
+staging_goes_on_where_it_was(void **state)
+{
+    world *self = *state;
+
+    send_gate(self, 0);
+    send_vectors(self, "a", 1, 1, 0, 2, 0);
+    world_commit(self);
+    world_crash(self);
+    send_gate(self, 0);
+    send_vectors(self, "a", 1, 1, 0, 2, 0); /* the link may send it again */
+    send_vectors(self, "a", 1, 1, 2, 2, 4);
+    world_commit(self);
+    assert_int_equal(ready_of(self, "a"), 101);
+    assert_int_equal(verified_chunks(self), 4);
+}
+
+static void
+a_round_that_was_not_synced_leaves_nothing(void **state)
+{
+    world *self = *state;
+
+    send_gate(self, 0);
+    put_document(self, "a", 1, 1);
+    send_vectors(self, "a", 2, 1, 0, 3, 3);
+    send_vectors(self, "b", 1, 1, 0, 3, 3);
+    send_delete(self, "c", 1);
+    world_crash(self);
+    send_gate(self, 0);
+    world_quiet(self);
+    assert_int_equal(ready_of(self, "a"), 101);
+    assert_int_equal(ready_of(self, "b"), 0);
+    assert_int_equal(get_document(self, "c")->deleted_below, 0);
+    assert_int_equal(count_keys(self, 'V'), 1);
+    assert_true(is_found(self, "a", 1, 1, 0));
+    assert_false(is_found(self, "b", 1, 1, 0));
+}
+
+static void
+crashing_in_start_again_and_again_ends_as_one_start(void **state)
+{
+    world *self = *state;
+
+    send_gate(self, 0);
+    put_document(self, "a", 1, 20);
+    put_document(self, "a", 2, 20);
+    put_document(self, "b", 1, 3);
+    world_commit(self);
+    for (uint32_t calls = 1; calls < 40; calls++) {
+        weir_store_mem_fail_after(self->store, calls);
+        (void)world_try_restart(self);
+        weir_store_mem_fail_after(self->store, 0);
+    }
+    world_crash(self);
+    world_quiet(self);
+    assert_int_equal(verified_chunks(self), 23);
+    assert_int_equal(count_keys(self, 'V'), 23);
+}
+
+static void
+litter_is_swept_after_a_start(void **state)
+{
+    world *self = *state;
+    const indexer_try owner = { "nobody", 1, 1 };
+
+    send_gate(self, 0);
+    put_document(self, "a", 1, 2);
+    for (uint32_t ordinal = 0; ordinal < 5; ordinal++) {
+        const indexer_key text =
+            indexer_key_row(INDEXER_TAG_CHUNK, WORLD_COLLECTION, &owner, ordinal);
+        const indexer_key vector =
+            indexer_key_row(INDEXER_TAG_VECTOR, WORLD_COLLECTION, &owner, ordinal);
+
+        weir_batch_put(self->stage->batch, indexer_key_view(&text), weir_bytes_str(""));
+        weir_batch_put(self->stage->batch, indexer_key_view(&vector),
+            weir_bytes_str("no vector at all"));
+    }
+    world_restart(self);
+    world_quiet(self);
+    assert_int_equal(count_keys(self, 'V'), 2);
+    assert_int_equal(count_keys(self, 'K'), 2);
+    assert_int_equal(verified_chunks(self), 2);
+}
+
+/* ---- damage ---- */
+
+static void
+damage(world *self, const indexer_key *key, const char *value)
+{
+    if (value != NULL)
+        weir_batch_put(self->stage->batch, indexer_key_view(key), weir_bytes_str(value));
+    else
+        weir_batch_delete(self->stage->batch, indexer_key_view(key));
+    world_commit(self);
+}
+
+static void
+a_damaged_vector_refuses_the_start(void **state)
+{
+    world *self = *state;
+    const indexer_try owner = { "a", 1, 1 };
+    const indexer_key key = indexer_key_row(INDEXER_TAG_VECTOR, WORLD_COLLECTION, &owner, 1);
+    weir_buffer value = { 0 };
+    bool is_there = false;
+
+    send_gate(self, 0);
+    put_document(self, "a", 1, 3);
+    CHECK_OK(weir_store_get(self->store, NULL, indexer_key_view(&key), &value, &is_there, &error));
+    assert_true(is_there);
+    value.data[7] ^= 1;
+    weir_batch_put(self->stage->batch, indexer_key_view(&key), weir_buffer_view(&value));
+    weir_buffer_fini(&value);
+    world_commit(self);
+    CHECK_CODE(world_try_restart(self), WEIR_CORRUPT);
+    assert_non_null(strstr(error.message, "checksum"));
+}
+
+static void
+a_missing_vector_refuses_the_start(void **state)
+{
+    world *self = *state;
+    const indexer_try owner = { "a", 1, 1 };
+    const indexer_key key = indexer_key_row(INDEXER_TAG_VECTOR, WORLD_COLLECTION, &owner, 1);
+
+    send_gate(self, 0);
+    put_document(self, "a", 1, 3);
+    damage(self, &key, NULL);
+    CHECK_CODE(world_try_restart(self), WEIR_CORRUPT);
+    assert_non_null(strstr(error.message, "2 vectors are stored, 3 should be"));
+}
+
+static void
+a_missing_vector_of_a_staged_epoch_refuses_the_start(void **state)
+{
+    world *self = *state;
+    const indexer_try owner = { "a", 1, 1 };
+    const indexer_key key = indexer_key_row(INDEXER_TAG_VECTOR, WORLD_COLLECTION, &owner, 0);
+
+    send_vectors(self, "a", 1, 1, 0, 1, 0);
+    world_commit(self);
+    damage(self, &key, NULL);
+    CHECK_CODE(world_try_restart(self), WEIR_CORRUPT);
+}
+
+static void
+records_that_do_not_decode_refuse_the_start(void **state)
+{
+    world *self = *state;
+    const indexer_key keys[] = { indexer_key_document(WORLD_COLLECTION, "a"),
+        indexer_key_collection(WORLD_COLLECTION) };
+    weir_buffer kept = { 0 };
+    bool is_there = false;
+
+    send_gate(self, 0);
+    put_document(self, "a", 1, 1);
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(weir_store_get(self->store, NULL, indexer_key_view(&keys[i]), &kept, &is_there,
+            &error));
+        damage(self, &keys[i], "\xff\xff\xff");
+        CHECK_CODE(world_try_restart(self), WEIR_CORRUPT);
+        damage(self, &keys[i], NULL);
+        if (i == 1)
+            CHECK_CODE(world_try_restart(self), WEIR_CORRUPT);
+        weir_batch_put(self->stage->batch, indexer_key_view(&keys[i]), weir_buffer_view(&kept));
+        CHECK_OK(weir_store_commit(self->store, self->stage->batch, true, &error));
+        CHECK_OK(world_try_restart(self));
+    }
+    weir_buffer_fini(&kept);
+    assert_int_equal(verified_chunks(self), 1);
+}
+
+static void
+a_wiped_volume_starts_empty_behind_its_gate(void **state)
+{
+    world *self = *state;
+
+    send_gate(self, 0);
+    put_document(self, "a", 1, 2);
+    world_stop(self);
+    weir_store_mem_wipe(self->store);
+    CHECK_OK(world_try_restart(self));
+    assert_false(get_document(self, "a")->complete);
+    send_seed(self, "a", 0, 0, 0, true);
+    send_gate(self, 0);
+    send_vectors(self, "a", 1, 2, 0, 2, 2); /* driven again */
+    world_quiet(self);
+    assert_true(is_found(self, "a", 1, 2, 1));
+}
+
+int
+main(void)
+{
+#define TEST(name_) cmocka_unit_test_setup_teardown(name_, world_closed, world_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(an_empty_store_starts_with_nothing),
+        TEST(everything_ready_is_found_again),
+        TEST(staging_goes_on_where_it_was),
+        TEST(a_round_that_was_not_synced_leaves_nothing),
+        TEST(crashing_in_start_again_and_again_ends_as_one_start),
+        TEST(litter_is_swept_after_a_start),
+        TEST(a_damaged_vector_refuses_the_start),
+        TEST(a_missing_vector_refuses_the_start),
+        TEST(a_missing_vector_of_a_staged_epoch_refuses_the_start),
+        TEST(records_that_do_not_decode_refuse_the_start),
+        TEST(a_wiped_volume_starts_empty_behind_its_gate),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
