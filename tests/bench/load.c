@@ -1,0 +1,456 @@
+/*
+ * load.c - weir-load: the client side of the benchmarks, one JSON line a run.
+ *
+ *   weir-load stream    ADDRESS COLLECTION SECONDS STREAMS BYTES   durable accepts over IngestDocuments
+ *   weir-load unary     ADDRESS COLLECTION SECONDS CALLS BYTES     durable accepts, CALLS unary calls in flight
+ *   weir-load latency   ADDRESS COLLECTION COUNT BYTES             one accept after the other
+ *   weir-load searchable ADDRESS COLLECTION COUNT                  accept with wait until READY, one after the other
+ *   weir-load documents ADDRESS COLLECTION COUNT WORDS             COUNT documents of WORDS words, then wait for all
+ *   weir-load echo      ADDRESS SECONDS CALLS                      the same number of calls of Health/Check: the bare RPC layer
+ *
+ * All runs are bounded by their count or time; every call has a deadline.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/random.h"
+#include "common/rpc/client.h"
+#include "grpc/health/v1/health.pb-c.h"
+#include "weir/v1/collection.pb-c.h"
+#include "weir/v1/document.pb-c.h"
+
+enum { CALL_TIMEOUT_MS = 60000, STREAM_WINDOW = 256, LATENCIES_MAX = 100000 };
+
+typedef struct load {
+    weir_rpc_runtime *runtime;
+    weir_rpc_channel *channel;
+    weir_rpc_stub *documents, *collections, *health;
+    const char *collection;
+    char *body;
+    int64_t until_ms;
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    uint64_t sent, accepted, refused;
+    uint32_t in_flight;
+    uint64_t run; /* makes document ids unique */
+} load;
+
+static void
+die(const char *what, const weir_error *error)
+{
+    fprintf(stderr, "weir-load: %s: %s %s\n", what, weir_code_name(error->code), error->message);
+    exit(1);
+}
+
+static void
+open_load(load *self, const char *address, const char *collection)
+{
+    weir_error error;
+
+    self->runtime = weir_rpc_runtime_create(2);
+    if (weir_rpc_channel_open(self->runtime, address, NULL, &self->channel, &error) != WEIR_OK)
+        die(address, &error);
+    self->documents = weir_rpc_stub_open(self->channel, &weir__v1__document_service__descriptor);
+    self->collections = weir_rpc_stub_open(self->channel, &weir__v1__collection_service__descriptor);
+    self->health = weir_rpc_stub_open(self->channel, &grpc__health__v1__health__descriptor);
+    self->collection = collection;
+    self->run = weir_random_u64() % 1000000;
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_cond_init(&self->done, NULL);
+}
+
+static void
+close_load(load *self)
+{
+    weir_rpc_stub_close(&self->documents);
+    weir_rpc_stub_close(&self->collections);
+    weir_rpc_stub_close(&self->health);
+    weir_rpc_channel_close(&self->channel);
+    weir_rpc_runtime_destroy(&self->runtime);
+    free(self->body);
+}
+
+/* ---- bodies ---- */
+
+static char *
+words_body(size_t words, uint64_t seed)
+{
+    static const char *const some[] = { "river", "stone", "wheel", "gate", "mill", "reed", "water", "field", "bridge",
+        "lock", "weir", "barge", "flood", "bank", "fish", "rain" };
+    weir_rng rng = { .state = seed };
+    char *body = malloc(words * 14 + 1);
+    size_t size = 0;
+
+    for (size_t i = 0; i < words; i++)
+        size += (size_t)sprintf(body + size, "%s%u ", some[weir_rng_below(&rng, 16)],
+            (unsigned)weir_rng_below(&rng, 900));
+    body[size > 0 ? size - 1 : 0] = 0;
+    return body;
+}
+
+static char *
+bytes_body(size_t bytes)
+{
+    char *body = words_body(bytes / 5 + 8, 7);
+
+    body[bytes] = 0;
+    return body;
+}
+
+static void
+fill_ingest(const load *self, Weir__V1__IngestDocumentRequest *request, char id[48], uint64_t number)
+{
+    weir__v1__ingest_document_request__init(request);
+    snprintf(id, 48, "%06llu-%llu", (unsigned long long)self->run, (unsigned long long)number);
+    request->collection_id = (char *)(uintptr_t)self->collection;
+    request->document_id = id;
+    request->media_type = (char *)(uintptr_t) "text/plain";
+    request->body_case = WEIR__V1__INGEST_DOCUMENT_REQUEST__BODY_TEXT;
+    request->text = self->body;
+}
+
+/* ---- streams ---- */
+
+typedef struct stream_run {
+    load *self;
+    weir_rpc_stream *stream;
+    pthread_t sender, receiver;
+    pthread_mutex_t lock;
+    pthread_cond_t room;
+    uint32_t open_items;
+    uint64_t accepted, refused;
+    bool failed;
+} stream_run;
+
+static void *
+send_items(void *arg)
+{
+    stream_run *run = arg;
+    weir_error error = { .code = WEIR_OK };
+
+    while (weir_clock_mono_ms() < run->self->until_ms && error.code == WEIR_OK) {
+        Weir__V1__IngestDocumentsRequest item = WEIR__V1__INGEST_DOCUMENTS_REQUEST__INIT;
+        Weir__V1__IngestDocumentRequest request;
+        char id[48];
+
+        pthread_mutex_lock(&run->lock);
+        while (run->open_items >= STREAM_WINDOW && !run->failed)
+            pthread_cond_wait(&run->room, &run->lock);
+        run->open_items++;
+        pthread_mutex_unlock(&run->lock);
+        fill_ingest(run->self, &request, id, __atomic_fetch_add(&run->self->sent, 1, __ATOMIC_RELAXED));
+        item.request = &request;
+        if (run->failed || weir_rpc_stream_send(run->stream, &item.base, &error) != WEIR_OK)
+            break;
+    }
+    weir_rpc_stream_half_close(run->stream);
+    return NULL;
+}
+
+static void *
+receive_items(void *arg)
+{
+    stream_run *run = arg;
+    weir_arena *arena = weir_arena_create(0);
+    ProtobufCMessage *message = NULL;
+    weir_error error = { .code = WEIR_OK };
+
+    while (weir_rpc_stream_recv(run->stream, 0, arena, &message, &error) == WEIR_OK && message != NULL) {
+        const Weir__V1__IngestDocumentsResponse *answer = (const Weir__V1__IngestDocumentsResponse *)message;
+
+        pthread_mutex_lock(&run->lock);
+        run->open_items--;
+        run->accepted += answer->result_case == WEIR__V1__INGEST_DOCUMENTS_RESPONSE__RESULT_DOCUMENT;
+        run->refused += answer->result_case == WEIR__V1__INGEST_DOCUMENTS_RESPONSE__RESULT_STATUS;
+        pthread_cond_signal(&run->room);
+        pthread_mutex_unlock(&run->lock);
+        weir_arena_reset(arena);
+    }
+    pthread_mutex_lock(&run->lock);
+    run->failed = error.code != WEIR_OK;
+    pthread_cond_broadcast(&run->room);
+    pthread_mutex_unlock(&run->lock);
+    if (error.code != WEIR_OK)
+        fprintf(stderr, "weir-load: stream: %s %s\n", weir_code_name(error.code), error.message);
+    weir_arena_destroy(&arena);
+    return NULL;
+}
+
+static void
+print_rate(const char *name, uint64_t accepted, uint64_t refused, int64_t took_us)
+{
+    printf("{\"run\": \"%s\", \"accepted\": %llu, \"refused\": %llu, \"seconds\": %.3f, \"per_second\": %.1f}\n", name,
+        (unsigned long long)accepted, (unsigned long long)refused, (double)took_us / 1e6,
+        (double)accepted * 1e6 / (double)took_us);
+}
+
+static int
+run_streams(load *self, int seconds, int streams, size_t bytes)
+{
+    stream_run *runs = calloc((size_t)streams, sizeof *runs);
+    const int64_t begun_us = weir_clock_mono_us();
+    const weir_rpc_call_options options = { .timeout_ms = (uint32_t)seconds * 1000 + CALL_TIMEOUT_MS };
+    uint64_t accepted = 0;
+    uint64_t refused = 0;
+    bool failed = false;
+
+    self->body = bytes_body(bytes);
+    self->until_ms = weir_clock_mono_ms() + seconds * 1000;
+    for (int i = 0; i < streams; i++) {
+        runs[i].self = self;
+        pthread_mutex_init(&runs[i].lock, NULL);
+        pthread_cond_init(&runs[i].room, NULL);
+        runs[i].stream = weir_rpc_stream_open(self->documents, "IngestDocuments", &options);
+        pthread_create(&runs[i].sender, NULL, send_items, &runs[i]);
+        pthread_create(&runs[i].receiver, NULL, receive_items, &runs[i]);
+    }
+    for (int i = 0; i < streams; i++) {
+        weir_error error;
+        pthread_join(runs[i].sender, NULL);
+        pthread_join(runs[i].receiver, NULL);
+        (void)weir_rpc_stream_finish(&runs[i].stream, &error);
+        accepted += runs[i].accepted;
+        refused += runs[i].refused;
+        failed = failed || runs[i].failed;
+    }
+    print_rate("stream", accepted, refused, weir_clock_mono_us() - begun_us);
+    free(runs);
+    return failed;
+}
+
+/* ---- unary calls in flight, and the echo beside them ---- */
+
+static void start_call(load *self);
+static void start_echo(load *self);
+
+static void
+count_answer(load *self, const weir_error *error, void (*again)(load *))
+{
+    pthread_mutex_lock(&self->lock);
+    self->in_flight--;
+    self->accepted += error->code == WEIR_OK;
+    self->refused += error->code != WEIR_OK;
+    const bool is_over = weir_clock_mono_ms() >= self->until_ms;
+    if (!is_over)
+        self->in_flight++;
+    pthread_cond_signal(&self->done);
+    pthread_mutex_unlock(&self->lock);
+    if (!is_over)
+        again(self);
+}
+
+static void
+on_ingested(void *context, const weir_error *error, const ProtobufCMessage *response)
+{
+    (void)response;
+    count_answer(context, error, start_call);
+}
+
+static void
+on_echoed(void *context, const weir_error *error, const ProtobufCMessage *response)
+{
+    (void)response;
+    count_answer(context, error, start_echo);
+}
+
+static void
+start_call(load *self)
+{
+    const weir_rpc_call_options options = { .timeout_ms = CALL_TIMEOUT_MS };
+    Weir__V1__IngestDocumentRequest request;
+    char id[48];
+
+    fill_ingest(self, &request, id, __atomic_fetch_add(&self->sent, 1, __ATOMIC_RELAXED));
+    weir_rpc_client_unref(weir_rpc_unary_start(self->documents, "IngestDocument", &request.base, &options,
+        on_ingested, self));
+}
+
+static void
+start_echo(load *self)
+{
+    const weir_rpc_call_options options = { .timeout_ms = CALL_TIMEOUT_MS };
+    Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+
+    weir_rpc_client_unref(
+        weir_rpc_unary_start(self->health, "Check", &request.base, &options, on_echoed, self));
+}
+
+static int
+run_calls(load *self, const char *name, int seconds, int calls, void (*start)(load *))
+{
+    const int64_t begun_us = weir_clock_mono_us();
+
+    self->until_ms = weir_clock_mono_ms() + seconds * 1000;
+    self->in_flight = (uint32_t)calls;
+    for (int i = 0; i < calls; i++)
+        start(self);
+    pthread_mutex_lock(&self->lock);
+    while (self->in_flight > 0)
+        pthread_cond_wait(&self->done, &self->lock);
+    pthread_mutex_unlock(&self->lock);
+    print_rate(name, self->accepted, self->refused, weir_clock_mono_us() - begun_us);
+    return 0;
+}
+
+/* ---- one after the other ---- */
+
+static int
+compare_times(const void *a, const void *b)
+{
+    const int64_t left = *(const int64_t *)a;
+    const int64_t right = *(const int64_t *)b;
+
+    return (left > right) - (left < right);
+}
+
+static int
+run_latency(load *self, const char *name, size_t count, int wait_seconds)
+{
+    static int64_t took_us[LATENCIES_MAX];
+    weir_arena *arena = weir_arena_create(0);
+    const weir_rpc_call_options options = { .timeout_ms = CALL_TIMEOUT_MS };
+
+    count = count < LATENCIES_MAX ? count : LATENCIES_MAX;
+    for (size_t i = 0; i < count; i++) {
+        Google__Protobuf__Duration wait = GOOGLE__PROTOBUF__DURATION__INIT;
+        Weir__V1__IngestDocumentRequest request;
+        ProtobufCMessage *response = NULL;
+        weir_error error;
+        char id[48];
+
+        fill_ingest(self, &request, id, i);
+        wait.seconds = wait_seconds;
+        if (wait_seconds > 0)
+            request.wait = &wait;
+        const int64_t begun_us = weir_clock_mono_us();
+        if (weir_rpc_unary(self->documents, "IngestDocument", &request.base, &options, arena, &response, &error) !=
+            WEIR_OK)
+            die(name, &error);
+        took_us[i] = weir_clock_mono_us() - begun_us;
+        const Weir__V1__Document *document = ((Weir__V1__IngestDocumentResponse *)response)->document;
+        if (wait_seconds > 0 && document->state != WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_READY) {
+            fprintf(stderr, "weir-load: %s is not READY\n", id);
+            return 1;
+        }
+        weir_arena_reset(arena);
+    }
+    weir_arena_destroy(&arena);
+    qsort(took_us, count, sizeof took_us[0], compare_times);
+    printf("{\"run\": \"%s\", \"count\": %zu, \"p50_us\": %lld, \"p90_us\": %lld, \"p99_us\": %lld}\n", name, count,
+        (long long)took_us[count / 2], (long long)took_us[count * 9 / 10], (long long)took_us[count * 99 / 100]);
+    return 0;
+}
+
+/* ---- a batch of documents to the end ---- */
+
+static bool
+collection_is_settled(load *self, weir_arena *arena)
+{
+    const weir_rpc_call_options options = { .timeout_ms = CALL_TIMEOUT_MS };
+    Weir__V1__WaitCollectionRequest request = WEIR__V1__WAIT_COLLECTION_REQUEST__INIT;
+    Google__Protobuf__Duration timeout = GOOGLE__PROTOBUF__DURATION__INIT;
+    ProtobufCMessage *response = NULL;
+    weir_error error;
+
+    request.collection_id = (char *)(uintptr_t)self->collection;
+    timeout.seconds = 20;
+    request.timeout = &timeout;
+    if (weir_rpc_unary(self->collections, "WaitCollection", &request.base, &options, arena, &response, &error) !=
+        WEIR_OK)
+        die("WaitCollection", &error);
+    const Weir__V1__WaitCollectionResponse *answer = (const Weir__V1__WaitCollectionResponse *)response;
+    if (answer->settled)
+        printf("{\"run\": \"settled\", \"ready\": %lld, \"failed\": %lld, \"superseded\": %lld}\n",
+            (long long)answer->ready, (long long)answer->failed, (long long)answer->superseded);
+    return answer->settled;
+}
+
+static int
+run_documents(load *self, size_t count, size_t words)
+{
+    weir_arena *arena = weir_arena_create(0);
+    stream_run run = { .self = self };
+    const weir_rpc_call_options options = { .timeout_ms = 10 * CALL_TIMEOUT_MS };
+    const int64_t begun_us = weir_clock_mono_us();
+    weir_error error = { .code = WEIR_OK };
+
+    pthread_mutex_init(&run.lock, NULL);
+    pthread_cond_init(&run.room, NULL);
+    run.stream = weir_rpc_stream_open(self->documents, "IngestDocuments", &options);
+    pthread_create(&run.receiver, NULL, receive_items, &run);
+    for (size_t i = 0; i < count && error.code == WEIR_OK; i++) {
+        Weir__V1__IngestDocumentsRequest item = WEIR__V1__INGEST_DOCUMENTS_REQUEST__INIT;
+        Weir__V1__IngestDocumentRequest request;
+        char id[48];
+        char *body = words_body(words, i + 1);
+
+        fill_ingest(self, &request, id, i);
+        request.text = body;
+        item.request = &request;
+        (void)weir_rpc_stream_send(run.stream, &item.base, &error);
+        free(body);
+    }
+    weir_rpc_stream_half_close(run.stream);
+    pthread_join(run.receiver, NULL);
+    (void)weir_rpc_stream_finish(&run.stream, &error);
+    print_rate("accepted", run.accepted, run.refused, weir_clock_mono_us() - begun_us);
+    while (!collection_is_settled(self, arena))
+        weir_arena_reset(arena);
+    weir_arena_destroy(&arena);
+    print_rate("documents", run.accepted, run.refused, weir_clock_mono_us() - begun_us);
+    return run.failed || run.accepted != count;
+}
+
+static int
+usage(void)
+{
+    fputs("usage: weir-load stream|unary ADDRESS COLLECTION SECONDS PARALLEL BYTES\n"
+          "       weir-load latency ADDRESS COLLECTION COUNT BYTES\n"
+          "       weir-load searchable ADDRESS COLLECTION COUNT\n"
+          "       weir-load documents ADDRESS COLLECTION COUNT WORDS\n"
+          "       weir-load echo ADDRESS SECONDS PARALLEL\n",
+        stderr);
+    return 2;
+}
+
+static int
+run(load *self, int argc, char **argv)
+{
+    const char *name = argv[1];
+
+    if (strcmp(name, "echo") == 0 && argc == 5)
+        return run_calls(self, name, atoi(argv[3]), atoi(argv[4]), start_echo);
+    if (strcmp(name, "stream") == 0 && argc == 7)
+        return run_streams(self, atoi(argv[4]), atoi(argv[5]), (size_t)atoi(argv[6]));
+    if (strcmp(name, "unary") == 0 && argc == 7) {
+        self->body = bytes_body((size_t)atoi(argv[6]));
+        return run_calls(self, name, atoi(argv[4]), atoi(argv[5]), start_call);
+    }
+    if (strcmp(name, "latency") == 0 && argc == 6) {
+        self->body = bytes_body((size_t)atoi(argv[5]));
+        return run_latency(self, name, (size_t)atoi(argv[4]), 0);
+    }
+    if (strcmp(name, "searchable") == 0 && argc == 5) {
+        self->body = bytes_body(400);
+        return run_latency(self, name, (size_t)atoi(argv[4]), 30);
+    }
+    if (strcmp(name, "documents") == 0 && argc == 6)
+        return run_documents(self, (size_t)atoi(argv[4]), (size_t)atoi(argv[5]));
+    return usage();
+}
+
+int
+main(int argc, char **argv)
+{
+    load self = { 0 };
+
+    if (argc < 5)
+        return usage();
+    open_load(&self, argv[2], argv[3]);
+    const int code = run(&self, argc, argv);
+    close_load(&self);
+    return code;
+}
