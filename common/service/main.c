@@ -170,7 +170,8 @@ load_and_act(weir_service *service, const service_arguments *arguments)
 int
 weir_service_main(int argc, char **argv, const weir_service_spec *spec)
 {
-    struct weir_service_private private = { .lock = PTHREAD_MUTEX_INITIALIZER };
+    struct weir_service_private private = { .lock = PTHREAD_MUTEX_INITIALIZER,
+        .shell_lock = PTHREAD_RWLOCK_INITIALIZER };
     weir_service service = { .spec = spec,
         .name = weir_service_name(spec->id),
         .private = &private,

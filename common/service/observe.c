@@ -125,7 +125,11 @@ collect_stage(weir_service *service)
     weir_stage_status status;
     const char *stage = stage_of(service);
 
-    weir_stage_status_read(weir_shell_stage(service->shell), &status);
+    weir_shell *shell = service_shell_hold(service);
+    if (shell == NULL)
+        return;
+    weir_stage_status_read(weir_shell_stage(shell), &status);
+    service_shell_release(service);
     const weir_stage_counts *counts = &status.counts;
     const int64_t age_ms = counts->oldest_ms == 0 ? 0 : weir_clock_wall_ms() - counts->oldest_ms;
     set(service, "weir_stage_queued", stage, (double)counts->queued);

@@ -156,6 +156,21 @@ weir_service_set_unready(weir_service *service, const char *reason)
 
 /* ---- from calls to the core and to peers ---- */
 
+weir_shell *
+service_shell_hold(weir_service *service)
+{
+    pthread_rwlock_rdlock(&service->private->shell_lock);
+    if (service->shell == NULL)
+        pthread_rwlock_unlock(&service->private->shell_lock);
+    return service->shell;
+}
+
+void
+service_shell_release(weir_service *service)
+{
+    pthread_rwlock_unlock(&service->private->shell_lock);
+}
+
 static void
 finish_call(void *call, const weir_error *error, const ProtobufCMessage *response)
 {
@@ -165,15 +180,27 @@ finish_call(void *call, const weir_error *error, const ProtobufCMessage *respons
         weir_rpc_reply(call, response);
 }
 
+static weir_code
+submit(weir_service *service, weir_rpc_call *call, uint32_t kind, const char *tenant,
+    const ProtobufCMessage *request, weir_error *reterr)
+{
+    weir_shell *shell = service_shell_hold(service);
+
+    if (shell == NULL)
+        return weir_error_set(reterr, WEIR_DRAINING, "the service stops");
+    const weir_code code = weir_shell_submit(shell, kind, tenant, weir_rpc_request_id(call),
+        request, finish_call, call, reterr);
+    service_shell_release(service);
+    return code;
+}
+
 void
 weir_service_submit(weir_service *service, weir_rpc_call *call, uint32_t kind, const char *tenant,
     const ProtobufCMessage *request)
 {
     weir_error error = { 0 };
-    const weir_code code = weir_shell_submit(service->shell, kind, tenant,
-        weir_rpc_request_id(call), request, finish_call, call, &error);
 
-    if (code != WEIR_OK)
+    if (submit(service, call, kind, tenant, request, &error) != WEIR_OK)
         weir_rpc_fail(call, &error);
 }
 

@@ -84,7 +84,7 @@ struct weir_service {
     weir_metrics *metrics;
     weir_rpc_runtime *runtime;
     weir_rpc_descriptors *descriptors;
-    weir_shell *shell; /* from serve on */
+    weir_shell *shell; /* from serve to the end of the drain; calls go by weir_service_submit */
     weir_rpc_server
         *server; /* TCP, from serve on (not started yet there): interceptors are added in serve */
     weir_rpc_server *inner; /* Unix socket, likewise */

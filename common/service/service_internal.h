@@ -63,13 +63,13 @@ struct weir_service_private {
     service_meter meter;
     weir_http_server *admin;
     atomic_bool draining;
-    pthread_mutex_t lock; /* everything below */
-    char unready[160];    /* "": ready */
-    bool serving;         /* told to health */
-    bool listening;       /* the servers have started */
+    pthread_rwlock_t shell_lock; /* the shell is used under it, and ended as its writer */
+    pthread_mutex_t lock;        /* everything below */
+    char unready[160];           /* "": ready */
+    bool serving;                /* told to health */
+    bool listening;              /* the servers have started */
     weir_rpc_channel *channels[WEIR_SERVICE_COUNT];
     char run_dir[1024];
-    int64_t stall_us_seen;
 };
 
 /* "accept", "chunk", "embed", "index" or "reconcile": the label of stage metrics. */
@@ -86,6 +86,11 @@ weir_code service_admin_start(weir_service *service, weir_error *reterr) WEIR_MU
 /* StageService; era: with ApplyEra, for the Unix socket only. */
 weir_code service_stage_rpc_add(weir_service *service, weir_rpc_server *server, bool era,
     weir_error *reterr) WEIR_MUST_CHECK;
+
+/* The shell for as long as until service_shell_release; NULL, without a need to release, once it is
+ * stopped. */
+weir_shell *service_shell_hold(weir_service *service);
+void service_shell_release(weir_service *service);
 
 /* Both servers with everything they serve, not started. */
 weir_code service_servers_create(weir_service *service, weir_error *reterr) WEIR_MUST_CHECK;

@@ -30,6 +30,21 @@ copy_bytes(weir_arena *arena, const void *data, size_t size)
     return (ProtobufCBinaryData){ .len = size, .data = weir_arena_memdup(arena, data, size) };
 }
 
+/* What the stage looked like at its last release. */
+static weir_code
+read_status(weir_service *service, weir_stage_status *ret_status, bool *ret_disk_low,
+    weir_error *reterr)
+{
+    weir_shell *shell = service_shell_hold(service);
+
+    if (shell == NULL)
+        return weir_error_set(reterr, WEIR_DRAINING, "the service stops");
+    weir_stage_status_read(weir_shell_stage(shell), ret_status);
+    *ret_disk_low = weir_shell_disk_is_low(shell);
+    service_shell_release(service);
+    return WEIR_OK;
+}
+
 static const char *
 peer_name(const weir_stage_link_view *view)
 {
@@ -84,15 +99,19 @@ get_stage_status(weir_service *service, weir_rpc_call *call, const status_reques
     weir_stage_status status;
     weir_store_stats stats;
 
-    (void)call, (void)request, (void)reterr;
-    weir_stage_status_read(weir_shell_stage(service->shell), &status);
+    bool disk_low = false;
+
+    (void)call, (void)request;
+    const weir_code code = read_status(service, &status, &disk_low, reterr);
+    if (code != WEIR_OK)
+        return code;
     weir_store_stats_read(service->store, &stats);
     response->service = weir_arena_strdup(arena, service->name);
     response->version = weir_arena_strdup(arena, WEIR_VERSION);
     response->uptime_s = (uint64_t)(weir_clock_wall_ms() - service->started_ms) / 1000;
     response->store_bytes = stats.disk_bytes;
     response->disk_free_bytes = stats.free_bytes;
-    if (weir_shell_disk_is_low(service->shell))
+    if (disk_low)
         response->pressure_reason =
             weir_arena_strdup(arena, "free disk space is below store.low_water_bytes");
     fill_stage(response, &status, arena);
@@ -150,8 +169,12 @@ list_links(weir_service *service, weir_rpc_call *call, const links_request *requ
 {
     weir_stage_status status;
 
-    (void)call, (void)request, (void)reterr;
-    weir_stage_status_read(weir_shell_stage(service->shell), &status);
+    bool disk_low = false;
+
+    (void)call, (void)request;
+    const weir_code code = read_status(service, &status, &disk_low, reterr);
+    if (code != WEIR_OK)
+        return code;
     response->links =
         weir_arena_alloc_zero(arena, (status.link_count + 1) * sizeof *response->links);
     for (uint32_t i = 0; i < status.link_count; i++)

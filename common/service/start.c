@@ -217,7 +217,7 @@ static const start_step steps[] = {
     { "servers", begin_servers, end_servers, true },
     { "admin", begin_admin, end_admin, false },
 };
-enum { STEP_COUNT = sizeof steps / sizeof steps[0], STEP_SERVERS = 6 };
+enum { STEP_COUNT = sizeof steps / sizeof steps[0] };
 
 static void
 undo(weir_service *service, size_t count)
@@ -243,19 +243,48 @@ service_start(weir_service *service, weir_error *reterr)
     return WEIR_OK;
 }
 
-bool
-service_stop(weir_service *service)
+static void *
+stop_servers(void *context)
+{
+    weir_service *service = context;
+
+    service_servers_stop(service, service->config->common.shutdown_grace_ms / 2);
+    return NULL;
+}
+
+/*
+ * The servers end when every call is finished, and calls that wait for the core are finished by the
+ * core or, at its end, by the shell.  So the calls get half of the grace, and then the core ends
+ * whether or not they have.
+ */
+static bool
+stop_servers_and_shell(weir_service *service)
 {
     const uint32_t grace_ms = service->config->common.shutdown_grace_ms;
     const int64_t until_ms = weir_clock_mono_ms() + grace_ms;
+    const int64_t half_ms = weir_clock_wall_ms() + grace_ms / 2 + 100;
+    const struct timespec half = { .tv_sec = half_ms / 1000, .tv_nsec = half_ms % 1000 * 1000000 };
+    pthread_t stopper;
 
+    const bool threaded = pthread_create(&stopper, NULL, stop_servers, service) == 0;
+    const bool ended = threaded && pthread_timedjoin_np(stopper, NULL, &half) == 0;
+    const int64_t left_ms = until_ms - weir_clock_mono_ms();
+    pthread_rwlock_wrlock(&service->private->shell_lock);
+    const bool clean = weir_shell_stop(&service->shell, left_ms > 0 ? (uint32_t)left_ms : 0);
+    pthread_rwlock_unlock(&service->private->shell_lock);
+    if (threaded && !ended)
+        pthread_join(stopper, NULL);
+    return clean;
+}
+
+bool
+service_stop(weir_service *service)
+{
     atomic_store(&service->private->draining, true);
     service_health_update(service);
     if (service->spec->drain != NULL)
         service->spec->drain(service, service->self);
-    service_servers_stop(service, grace_ms / 2);
-    const int64_t left_ms = until_ms - weir_clock_mono_ms();
-    const bool clean = weir_shell_stop(&service->shell, left_ms > 0 ? (uint32_t)left_ms : 0);
+    const bool clean = stop_servers_and_shell(service);
     undo(service, STEP_COUNT);
     return clean;
 }
