@@ -21,8 +21,8 @@ typedef struct ingest_chunking {
 } ingest_chunking;
 
 typedef struct ingest_chunk {
-    size_t start; /* in the document's text; neither end is a space */
-    size_t end;   /* at most WEIR_CHUNK_BYTES_MAX after start */
+    size_t start;         /* in the document's text; neither end is a space */
+    size_t end;           /* at most WEIR_CHUNK_BYTES_MAX after start */
     uint32_t token_count; /* special tokens included; what the embedder will count */
     uint32_t heading;     /* of its first byte: an index, or INGEST_NO_HEADING */
 } ingest_chunk;

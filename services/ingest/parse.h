@@ -1,8 +1,8 @@
 /*
  * parse.h - bytes of a document to normalised text with its headings and blocks.
  *
- * text/plain, text/markdown, text/html.  Pure functions of their input: no I/O, no threads, no clock
- * in the result; hostile input is bounded in size, depth, memory and time.  Any thread.
+ * text/plain, text/markdown, text/html.  Pure functions of their input: no I/O, no threads, no
+ * clock in the result; hostile input is bounded in size, depth, memory and time.  Any thread.
  */
 #ifndef WEIR_INGEST_PARSE_H
 #define WEIR_INGEST_PARSE_H
