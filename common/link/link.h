@@ -79,7 +79,8 @@ typedef struct weir_link_tx_status {
     uint8_t peer_store_id[WEIR_STORE_ID_SIZE];
     uint64_t peer_boot_counter; /* of the answer that opened the link */
     uint8_t peer_boot_random[WEIR_BOOT_RANDOM_SIZE];
-    char alarm[160]; /* why REGRESSED, or "" */
+    uint64_t reset_era; /* of the RESET in force; 0: none */
+    char alarm[160];    /* why REGRESSED, or "" */
     uint64_t alarm_era;
     uint8_t alarm_store_id[WEIR_STORE_ID_SIZE]; /* the database that was met then */
 } weir_link_tx_status;
@@ -160,7 +161,10 @@ typedef struct weir_link_rx_status {
     bool hello_seen; /* this boot answered a HELLO of the sender's boot in force */
     uint8_t peer_store_id[WEIR_STORE_ID_SIZE];
     uint64_t reset_era;
-    char alarm[160];    /* the sender was rolled back (numbers used again), or "" */
+    /* The sender was rolled back (numbers used again), or "".  It counts only if reset_era here is
+     * not below the sender's: otherwise a RESET is on its way, and a late HELLO of before may have
+     * raised it. */
+    char alarm[160];
     uint64_t alarm_era; /* the receiver's era when the alarm was raised */
 } weir_link_rx_status;
 

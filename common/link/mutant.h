@@ -25,7 +25,6 @@
     X(LATE_ANSWER, "A compares the cursor with its present acked, not with the echoed one") \
     X(RESET_IN_FLIGHT, "B applies a RESET while rows of before are in flight")              \
     X(TRIM_APART, "rows are deleted before `acked` is written")                             \
-    X(REPLACED_TAKEN, "A adopts a database again that was replaced")                        \
     X(ACKED_UNTRIMMED, "A's record says acked for rows that still exist or are gone by it") \
     X(ANSWER_BEFORE_COMMIT, "B answers before the boot that it saw is on disk")             \
     X(CRC_IGNORED, "B takes damaged rows")                                                  \

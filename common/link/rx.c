@@ -42,7 +42,6 @@ weir_link_rx_destroy(weir_link_rx **rx_p)
     if (rx == NULL)
         return;
     weir_free(rx->marks);
-    link_peers_fini(&rx->replaced);
     weir_buffer_fini(&rx->envelope);
     weir_buffer_fini(&rx->frame);
     weir_arena_destroy(&rx->arena);

@@ -41,13 +41,9 @@ static void
 see_database(hello_call *call)
 {
     weir_link_rx *rx = call->rx;
-    const uint8_t *id = call->frame->store_id.data;
 
-    if (rx->has_peer && !link_id_equal(rx->peer_store_id, id))
-        link_peers_add(&rx->replaced, rx->peer_store_id);
-    link_peers_remove(&rx->replaced, id);
     rx->has_peer = true;
-    memcpy(rx->peer_store_id, id, WEIR_STORE_ID_SIZE);
+    memcpy(rx->peer_store_id, call->frame->store_id.data, WEIR_STORE_ID_SIZE);
     see_boot(call);
 }
 
@@ -128,19 +124,6 @@ same_database(hello_call *call)
         see_boot(call);
 }
 
-static void
-other_database(hello_call *call)
-{
-    weir_link_rx *rx = call->rx;
-
-    if (link_peers_has(&rx->replaced, call->frame->store_id.data) && !LINK_MUTANT(REPLACED_TAKEN)) {
-        rx->refused_total++;
-        return;
-    }
-    if (rx->cursor == 0 && !must_hold(rx))
-        see_database(call);
-}
-
 static bool
 reset_is_for_us(const hello_call *call)
 {
@@ -165,8 +148,8 @@ judge(hello_call *call)
         see_database(call);
     else if (link_id_is(rx->peer_store_id, call->frame->store_id))
         same_database(call);
-    else
-        other_database(call);
+    else if (rx->cursor == 0 && !must_hold(rx))
+        see_database(call);
 }
 
 void

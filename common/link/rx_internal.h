@@ -18,7 +18,6 @@ struct weir_link_rx {
     uint8_t peer_store_id[WEIR_STORE_ID_SIZE];
     link_boot peer_boot; /* greatest seen */
     uint64_t reset_era;
-    link_peers replaced;
 
     /* committed <= prepared <= cursor <= received */
     uint64_t committed; /* the cursor on disk: the only one that is ever told */

@@ -7,8 +7,7 @@ static weir_code
 read_record(weir_link_rx *rx, const Weir__Internal__V1__LinkRxRecord *record, weir_error *reterr)
 {
     if (record->peer_store_id.len != WEIR_STORE_ID_SIZE ||
-        !link_boot_read(record->peer_boot, &rx->peer_boot) ||
-        !link_peers_read(&rx->replaced, record->replaced_store_ids, record->n_replaced_store_ids))
+        !link_boot_read(record->peer_boot, &rx->peer_boot))
         return weir_error_set(reterr, WEIR_CORRUPT,
             "the receiver's record of link %#x has an identifier of a wrong size",
             (unsigned)rx->link);
@@ -39,7 +38,6 @@ void
 link_rx_record_put(weir_link_rx *rx, weir_batch *batch)
 {
     const link_record_key key = link_record_key_of('c', rx->link);
-    weir_arena *arena = weir_arena_create(0);
     Weir__Internal__V1__Boot boot = link_boot_message(&rx->peer_boot);
     Weir__Internal__V1__LinkRxRecord record = WEIR__INTERNAL__V1__LINK_RX_RECORD__INIT;
 
@@ -48,9 +46,6 @@ link_rx_record_put(weir_link_rx *rx, weir_batch *batch)
     record.peer_boot = &boot;
     record.cursor = LINK_MUTANT(CURSOR_APART) ? rx->prepared : rx->cursor;
     record.reset_era = rx->reset_era;
-    record.n_replaced_store_ids = rx->replaced.count;
-    record.replaced_store_ids = link_peers_message(&rx->replaced, arena);
     link_record_put(batch, weir_bytes_of(key.bytes, sizeof key.bytes), &record.base);
     rx->prepared = rx->cursor;
-    weir_arena_destroy(&arena);
 }

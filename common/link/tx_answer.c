@@ -36,14 +36,14 @@ alarm_raise(answer_call *call, const char *why)
     call->news |= WEIR_LINK_NEWS_ALARM;
 }
 
+/* Nothing can be lost by it, and nothing is refused by it: a late answer of a database that is gone
+ * may be taken for a new one, and the living one must be able to come back. */
 static void
 adopt(answer_call *call)
 {
     weir_link_tx *tx = call->tx;
 
     weir_assert(tx->acked == 0 || !tx->has_peer);
-    if (tx->has_peer)
-        link_peers_add(&tx->replaced, tx->peer_store_id);
     tx->has_peer = true;
     memcpy(tx->peer_store_id, call->frame->store_id.data, WEIR_STORE_ID_SIZE);
     tx->has_peer_boot = false;
@@ -60,7 +60,7 @@ peer_is_ours(answer_call *call)
 
     if (tx->has_peer && link_id_equal(tx->peer_store_id, id))
         return true;
-    if (link_peers_has(&tx->replaced, id) && !LINK_MUTANT(REPLACED_TAKEN)) {
+    if (link_peers_has(&tx->replaced, id)) {
         tx->refused_total++;
         return false;
     }

@@ -53,7 +53,7 @@ typedef struct world {
     uint64_t acked_seen;
     unsigned losses_left;
     /* how often each fault comes, in 256ths */
-    unsigned drop, twice, swap, damage, partition, crash, lose;
+    unsigned appetite, drop, twice, swap, damage, partition, crash, lose;
     uint64_t alarms, crashes, losses;
     const char *failed;
     char failed_text[200];
@@ -114,14 +114,15 @@ check_acked(world *w)
         w->acked_seen = acked;
 }
 
-/* A receiver's flag counts only where no later RESET is on its way to it. */
+/* A receiver's flag counts only where no RESET is on its way to it: a late HELLO of before may have
+ * raised it. */
 static bool
 in_alarm(const world *w)
 {
+    const weir_link_tx_status tx = pair_tx(&w->link);
     const weir_link_rx_status rx = pair_rx(&w->link);
 
-    return pair_tx(&w->link).state == WEIR_LINK_REGRESSED ||
-        (rx.alarm[0] != 0 && rx.reset_era == w->era);
+    return tx.state == WEIR_LINK_REGRESSED || (rx.alarm[0] != 0 && rx.reset_era >= tx.reset_era);
 }
 
 static void
@@ -213,7 +214,7 @@ round_of_a(world *w)
 {
     weir_error error = { 0 };
 
-    for (uint64_t rows = below(w, 4); rows > 0; rows--)
+    for (uint64_t rows = chance(w, w->appetite) ? below(w, 4) : 0; rows > 0; rows--)
         append(w);
     if (chance(w, 64))
         expect(w, pair_pump_a(&w->link, &error), &error, "pump of A before its commit");
@@ -383,6 +384,12 @@ roll_back_a(world *w)
     w->copy_a.store = NULL;
     w->lost_a = true;
     start_a(w);
+    if (!chance(w, 128) || w->failed != NULL)
+        return;
+    for (uint64_t rows = below(w, 12); rows > 0; rows--)
+        append(w);
+    commit_a(w);
+    crash_a(w); /* a second start before anybody heard of the first */
 }
 
 static void
@@ -498,8 +505,9 @@ is_done(const world *w)
 {
     const weir_link_tx_status tx = pair_tx(&w->link);
 
-    return tx.state == WEIR_LINK_OPEN && tx.acked == w->rows.count &&
-        tx.acked == pair_rx(&w->link).cursor && !in_alarm(w) && w->link.flight_count == 0;
+    return tx.state == WEIR_LINK_OPEN && pair_rx(&w->link).hello_seen &&
+        tx.acked == w->rows.count && tx.acked == pair_rx(&w->link).cursor && !in_alarm(w) &&
+        w->link.flight_count == 0;
 }
 
 /* Faults are off: everything arrives, and time goes on to whatever is due. */
@@ -574,6 +582,8 @@ world_init(world *w, uint64_t seed)
 {
     memset(w, 0, sizeof *w);
     pair_init(&w->link, seed * 0x9e3779b97f4a7c15ull + 1);
+    w->appetite =
+        chance(w, 128) ? 256 : (unsigned)below(w, 40); /* short histories find other things */
     w->drop = rate(w, 64);
     w->twice = rate(w, 64);
     w->swap = rate(w, 128);
@@ -607,9 +617,9 @@ trace(const world *w, int step_number)
         return;
     const weir_link_tx_status tx = pair_tx(&w->link);
     const weir_link_rx_status rx = pair_rx(&w->link);
-    printf(
-        "%3d: A state %d next %llu acked %llu sent %llu rows %llu base %llu | B cursor %llu received %llu era %llu "
-        "hello %d | queues %zu %zu lost %d %d alarm %s%s\n",
+    printf("%3d: A state %d next %llu acked %llu sent %llu rows %llu base %llu | "
+           "B cursor %llu received %llu era %llu "
+           "hello %d | queues %zu %zu lost %d %d alarm %s%s\n",
         step_number, (int)tx.state, (unsigned long long)tx.next, (unsigned long long)tx.acked,
         (unsigned long long)tx.sent, (unsigned long long)w->rows.count,
         (unsigned long long)w->rows.base, (unsigned long long)rx.cursor,

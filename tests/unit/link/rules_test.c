@@ -928,8 +928,7 @@ rows_beyond_the_memory_are_read_back_in_order(void **state)
 /* ---- R8 ---- */
 
 static void
-hello_is_said_at_once_fast_and_backing_off_until_it_is_answered_then_every_three_seconds(void *
-        *state)
+hello_is_fast_until_it_is_answered_and_then_every_three_seconds(void **state)
 {
     pair *p = *state;
     const int64_t expected_ms[] = { 0, 100, 300, 700, 1500, 3100, 6100, 9100 };
@@ -1682,8 +1681,7 @@ main(void)
         TEST(a_hole_in_the_outbox_is_corrupt_when_it_is_reached),
         TEST(a_damaged_row_in_the_outbox_is_corrupt_when_it_is_read_back),
         TEST(rows_beyond_the_memory_are_read_back_in_order),
-        TEST(
-            hello_is_said_at_once_fast_and_backing_off_until_it_is_answered_then_every_three_seconds),
+        TEST(hello_is_fast_until_it_is_answered_and_then_every_three_seconds),
         TEST(a_hello_carries_every_start_since_the_one_that_the_receiver_knows),
         TEST(the_list_of_starts_stays_bounded_and_keeps_what_finds_a_rollback),
         TEST(the_answer_waits_until_the_boot_is_on_disk),
