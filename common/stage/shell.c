@@ -1,7 +1,8 @@
 /*
  * shell.c - threads around a stage: inbox, core thread, worker pool, link pump.
  *
- * A crash at any line is the normal path: what was acknowledged is in the store, and start replays the rest.
+ * A crash at any line is the normal path: what was acknowledged is in the store, and start replays
+ * the rest.
  */
 #include "common/stage/shell.h"
 
@@ -28,7 +29,7 @@ struct shell_event {
     weir_arena *arena; /* a request's own copy of its message, or NULL */
     uint32_t link;
     weir_job *job;
-    uint8_t frame[];   /* `bytes` of them, for a frame */
+    uint8_t frame[]; /* `bytes` of them, for a frame */
 };
 
 typedef struct shell_call shell_call;
@@ -133,14 +134,18 @@ call_create(weir_shell *shell, void *call, weir_shell_reply *reply)
 {
     shell_call *made = weir_alloc(sizeof *made);
 
-    *made = (shell_call){ .call = call, .reply = reply, .previous = &shell->calls, .next = shell->calls.next };
+    *made = (shell_call){ .call = call,
+        .reply = reply,
+        .previous = &shell->calls,
+        .next = shell->calls.next };
     shell->calls.next->previous = made;
     shell->calls.next = made;
     return made;
 }
 
 static void
-call_answer(weir_shell *shell, shell_call *call, const weir_error *error, const ProtobufCMessage *response)
+call_answer(weir_shell *shell, shell_call *call, const weir_error *error,
+    const ProtobufCMessage *response)
 {
     pthread_mutex_lock(&shell->lock);
     call->previous->next = call->next;
@@ -155,7 +160,8 @@ fail_all_calls(weir_shell *shell)
 {
     weir_error error;
 
-    weir_error_set(&error, WEIR_DRAINING, "the service is stopping; try again, the outcome is not known");
+    weir_error_set(&error, WEIR_DRAINING,
+        "the service is stopping; try again, the outcome is not known");
     while (shell->calls.next != &shell->calls)
         call_answer(shell, shell->calls.next, &error, NULL);
 }
@@ -199,10 +205,12 @@ take_job(weir_shell *shell)
 
     pthread_mutex_lock(&shell->pool_lock);
     for (;;) {
+        if (shell->pool_stopping) /* the core has ended: nobody takes a result any more */
+            break;
         event = pop(&shell->urgent_jobs);
         if (event == NULL)
             event = pop(&shell->jobs);
-        if (event != NULL || shell->pool_stopping)
+        if (event != NULL)
             break;
         pthread_cond_wait(&shell->pool_wake, &shell->pool_lock);
     }
@@ -221,7 +229,8 @@ worker_main(void *arg)
     for (shell_event *event = take_job(shell); event != NULL; event = take_job(shell)) {
         event->job->run(event->job);
         pthread_mutex_lock(&shell->lock);
-        push(&shell->inbox, event); /* results are never refused: jobs are bounded by who starts them */
+        push(&shell->inbox,
+            event); /* results are never refused: jobs are bounded by who starts them */
         pthread_cond_signal(&shell->wake);
         pthread_mutex_unlock(&shell->lock);
     }
@@ -275,8 +284,8 @@ copy_message(shell_event *event, const ProtobufCMessage *message, weir_error *re
 
     event->arena = weir_arena_create(0);
     weir_wire_encode(message, &packed);
-    const weir_code code = weir_wire_decode(message->descriptor, weir_buffer_view(&packed), NULL, event->arena, &copy,
-        reterr);
+    const weir_code code = weir_wire_decode(message->descriptor, weir_buffer_view(&packed), NULL,
+        event->arena, &copy, reterr);
     weir_buffer_fini(&packed);
     event->request.message = copy;
     return code;
@@ -288,10 +297,12 @@ refuse(const weir_shell *shell, weir_error *reterr)
     weir_code code = WEIR_OK;
 
     if (shell->draining)
-        code = weir_error_set(reterr, WEIR_DRAINING, "the service is stopping; try again in a moment");
+        code =
+            weir_error_set(reterr, WEIR_DRAINING, "the service is stopping; try again in a moment");
     else if (inbox_is_full(shell))
         code = weir_error_set(reterr, WEIR_QUEUE_FULL,
-            "%zu requests wait for this service already; slow down and try again", shell->inbox.count);
+            "%zu requests wait for this service already; slow down and try again",
+            shell->inbox.count);
     if (code != WEIR_OK && reterr != NULL)
         reterr->retry_after_ms = 500;
     return code;
@@ -306,8 +317,10 @@ weir_shell_submit(weir_shell *shell, uint32_t kind, const char *tenant, const ch
 
     event->kind = EVENT_REQUEST;
     event->bytes = protobuf_c_message_get_packed_size(message);
-    event->request =
-        (weir_request){ .kind = kind, .tenant = tenant, .message = message, .request_id = request_id };
+    event->request = (weir_request){ .kind = kind,
+        .tenant = tenant,
+        .message = message,
+        .request_id = request_id };
     if (reply == NULL)
         code = copy_message(event, message, reterr);
     pthread_mutex_lock(&shell->lock);
@@ -335,7 +348,8 @@ after_ms(int64_t wait_ms)
     return (struct timespec){ .tv_sec = at_ms / 1000, .tv_nsec = (at_ms % 1000) * 1000000 };
 }
 
-/* Wait for events, a wake-up or the end; with a linger, let a few more events gather.  Called with the lock held. */
+/* Wait for events, a wake-up or the end; with a linger, let a few more events gather.  Called with
+ * the lock held. */
 static void
 wait_for_events(weir_shell *shell, int64_t wake_ms)
 {
@@ -363,7 +377,8 @@ handle(weir_shell *shell, shell_event *event, weir_error *reterr)
     case EVENT_REQUEST:
         return weir_stage_on_request(shell->stage, &event->request, reterr);
     case EVENT_FRAME:
-        return weir_stage_on_frame(shell->stage, event->link, weir_bytes_of(event->frame, event->bytes), reterr);
+        return weir_stage_on_frame(shell->stage, event->link,
+            weir_bytes_of(event->frame, event->bytes), reterr);
     case EVENT_JOB:
         return weir_stage_on_job(shell->stage, event->job, reterr);
     }
@@ -399,6 +414,8 @@ run_round(weir_shell *shell, int64_t *wake_ms, weir_error *reterr)
     wait_for_events(shell, *wake_ms);
     taken = shell->inbox;
     shell->inbox = (queue){ 0 };
+    if (shell->draining)
+        weir_stage_set_draining(shell->stage);
     pthread_mutex_unlock(&shell->lock);
 
     weir_stage_begin(shell->stage, weir_clock_wall_ms(), weir_random_u64());
@@ -428,7 +445,8 @@ drain_is_over(weir_shell *shell)
 {
     pthread_mutex_lock(&shell->lock);
     const bool is_late = weir_clock_mono_ms() >= shell->drain_until_ms;
-    const bool is_over = shell->draining && (is_late || (shell->inbox.count == 0 && weir_stage_is_idle(shell->stage)));
+    const bool is_over = shell->draining &&
+        (is_late || (shell->inbox.count == 0 && weir_stage_is_idle(shell->stage)));
     shell->ended_clean = is_over && !is_late;
     pthread_mutex_unlock(&shell->lock);
     return is_over;
@@ -469,7 +487,8 @@ start_stage(weir_shell *shell, weir_error *reterr)
     };
 
     weir_random_bytes(options.identity_random, sizeof options.identity_random);
-    return weir_stage_create(&options, weir_clock_wall_ms(), weir_random_u64(), &shell->stage, reterr);
+    return weir_stage_create(&options, weir_clock_wall_ms(), weir_random_u64(), &shell->stage,
+        reterr);
 }
 
 static weir_code
@@ -485,8 +504,10 @@ start_pump(weir_shell *shell, weir_error *reterr)
 
         if (spec->from != shell->options.service && spec->to != shell->options.service)
             continue;
-        snprintf(paths[kind][0], PATH_MAX_BYTES, "ipc://%s/%s.rows", shell->options.run_dir, spec->name);
-        snprintf(paths[kind][1], PATH_MAX_BYTES, "ipc://%s/%s.acks", shell->options.run_dir, spec->name);
+        snprintf(paths[kind][0], PATH_MAX_BYTES, "ipc://%s/%s.rows", shell->options.run_dir,
+            spec->name);
+        snprintf(paths[kind][1], PATH_MAX_BYTES, "ipc://%s/%s.acks", shell->options.run_dir,
+            spec->name);
         endpoints[count++] = (weir_link_endpoint){ .link = weir_link_number(spec->kind, 0, 0),
             .sender = spec->from == shell->options.service,
             .rows = paths[kind][0],
@@ -511,15 +532,23 @@ start_threads(weir_shell *shell)
 }
 
 static void
-destroy(weir_shell *shell)
+empty(queue *from)
 {
-    weir_link_pump_stop(&shell->pump);
-    weir_stage_destroy(&shell->stage);
-    for (shell_event *event = pop(&shell->inbox); event != NULL; event = pop(&shell->inbox)) {
+    for (shell_event *event = pop(from); event != NULL; event = pop(from)) {
         if (event->kind == EVENT_JOB)
             event->job->destroy(event->job);
         event_destroy(event);
     }
+}
+
+static void
+destroy(weir_shell *shell)
+{
+    weir_link_pump_stop(&shell->pump);
+    weir_stage_destroy(&shell->stage);
+    empty(&shell->inbox);
+    empty(&shell->urgent_jobs);
+    empty(&shell->jobs);
     pthread_mutex_destroy(&shell->lock);
     pthread_mutex_destroy(&shell->pool_lock);
     pthread_cond_destroy(&shell->wake);

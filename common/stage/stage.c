@@ -1,8 +1,10 @@
 /*
- * stage.c - the round: what the handlers of all waiting events write becomes one synced batch, then leaves.
+ * stage.c - the round: what the handlers of all waiting events write becomes one synced batch, then
+ * leaves.
  *
- * A crash at any line loses at most a round of which nothing has left: replies, rows, acks and jobs go out only in
- * weir_stage_release, which asserts that the round is synced.  The core's memory is rebuilt by its `start`.
+ * A crash at any line loses at most a round of which nothing has left: replies, rows, acks and jobs
+ * go out only in weir_stage_release, which asserts that the round is synced.  The core's memory is
+ * rebuilt by its `start`.
  *
  * Key: 's' -> u64 era.
  */
@@ -19,13 +21,14 @@ static weir_code
 load_era(weir_stage *stage, weir_error *reterr)
 {
     bool found = false;
-    const weir_code code = weir_store_get(stage->options.store, NULL, weir_bytes_of(era_key, sizeof era_key),
-        &stage->scratch, &found, reterr);
+    const weir_code code = weir_store_get(stage->options.store, NULL,
+        weir_bytes_of(era_key, sizeof era_key), &stage->scratch, &found, reterr);
 
     if (code != WEIR_OK)
         return code;
     if (found && stage->scratch.size != 8)
-        return weir_error_set(reterr, WEIR_CORRUPT, "the era record has %zu bytes, not 8", stage->scratch.size);
+        return weir_error_set(reterr, WEIR_CORRUPT, "the era record has %zu bytes, not 8",
+            stage->scratch.size);
     stage->era = found ? weir_load_u64(stage->scratch.data) : stage->options.initial_era;
     return WEIR_OK;
 }
@@ -36,7 +39,8 @@ put_era(weir_stage *stage)
     uint8_t value[8];
 
     weir_store_u64(value, stage->era);
-    weir_batch_put(stage->batch, weir_bytes_of(era_key, sizeof era_key), weir_bytes_of(value, sizeof value));
+    weir_batch_put(stage->batch, weir_bytes_of(era_key, sizeof era_key),
+        weir_bytes_of(value, sizeof value));
 }
 
 weir_code
@@ -46,6 +50,7 @@ weir_stage_raise_era(weir_stage *stage, uint64_t era, weir_error *reterr)
         return WEIR_OK;
     stage->era = era;
     put_era(stage);
+    stage_links_set_era(stage);
     if (stage->options.ops->era_raised == NULL)
         return WEIR_OK;
     return stage->options.ops->era_raised(stage->options.core, stage, era, reterr);
@@ -54,8 +59,9 @@ weir_stage_raise_era(weir_stage *stage, uint64_t era, weir_error *reterr)
 static weir_code
 start_all(weir_stage *stage, weir_error *reterr)
 {
-    weir_code code = weir_link_identity_start(stage->options.store, weir_service_name(stage->options.service),
-        stage->options.identity_random, &stage->identity, reterr);
+    weir_code code =
+        weir_link_identity_start(stage->options.store, weir_service_name(stage->options.service),
+            stage->options.identity_random, &stage->identity, reterr);
 
     if (code == WEIR_OK)
         code = load_era(stage, reterr);
@@ -70,8 +76,8 @@ start_all(weir_stage *stage, weir_error *reterr)
 }
 
 weir_code
-weir_stage_create(const weir_stage_options *options, int64_t now_ms, uint64_t random, weir_stage **ret_stage,
-    weir_error *reterr)
+weir_stage_create(const weir_stage_options *options, int64_t now_ms, uint64_t random,
+    weir_stage **ret_stage, weir_error *reterr)
 {
     weir_assert(options->ops != NULL && options->ops->start != NULL);
     weir_stage *stage = weir_alloc_zero(1, sizeof *stage);
@@ -144,23 +150,42 @@ weir_stage_on_job(weir_stage *stage, weir_job *job, weir_error *reterr)
     weir_assert(stage->jobs_running > 0);
     stage->jobs_running--;
     stage->event_count++;
-    return stage->options.ops->job_done(stage->options.core, stage, job, reterr);
+    const weir_code code = stage->options.ops->job_done(stage->options.core, stage, job, reterr);
+    job->destroy(job);
+    return code;
 }
 
 weir_code
 weir_stage_on_time(weir_stage *stage, weir_error *reterr)
 {
-    if (stage->wake_at_ms == 0 || stage->wake_at_ms > stage->now_ms || stage->options.ops->wake == NULL)
+    if (stage->wake_at_ms == 0 || stage->wake_at_ms > stage->now_ms)
         return WEIR_OK;
     stage->wake_at_ms = 0;
     stage->event_count++;
+    if (stage->options.ops->wake == NULL) /* what is due is done at the end of the round */
+        return WEIR_OK;
     return stage->options.ops->wake(stage->options.core, stage, reterr);
 }
 
 bool
 weir_stage_is_full(const weir_stage *stage)
 {
-    return stage->event_count >= WEIR_ROUND_EVENTS_MAX || weir_batch_bytes(stage->batch) >= WEIR_ROUND_BYTES_MAX;
+    return stage->event_count >= WEIR_ROUND_EVENTS_MAX ||
+        weir_batch_bytes(stage->batch) >= WEIR_ROUND_BYTES_MAX;
+}
+
+/* How many events from `at` on go into one row: at most 1,000, and failures with long messages must
+ * fit it too. */
+static size_t
+count_for_row(const weir_stage *stage, size_t at)
+{
+    enum { EVENTS_MAX = 1000, BYTES_MAX = WEIR_ROW_BYTES_MAX / 4 };
+    size_t bytes = 0;
+    size_t count = 0;
+
+    while (at + count < stage->lifecycle_count && count < EVENTS_MAX && bytes < BYTES_MAX)
+        bytes += protobuf_c_message_get_packed_size(&stage->lifecycle[at + count++]->base);
+    return count;
 }
 
 static weir_code
@@ -172,16 +197,15 @@ send_lifecycle(weir_stage *stage, weir_error *reterr)
         [WEIR_SERVICE_EMBEDDER] = WEIR_LINK_EMBEDDER_RECONCILER,
         [WEIR_SERVICE_INDEXER] = WEIR_LINK_INDEXER_RECONCILER,
     };
-    enum { EVENTS_PER_ROW = 1000 };
     weir_code code = WEIR_OK;
 
-    for (size_t at = 0; at < stage->lifecycle_count && code == WEIR_OK; at += EVENTS_PER_ROW) {
-        const size_t left = stage->lifecycle_count - at;
+    for (size_t at = 0; at < stage->lifecycle_count && code == WEIR_OK;) {
         Weir__Internal__V1__EventsRow events = WEIR__INTERNAL__V1__EVENTS_ROW__INIT;
         Weir__Internal__V1__Row row = WEIR__INTERNAL__V1__ROW__INIT;
 
-        events.n_events = left < EVENTS_PER_ROW ? left : EVENTS_PER_ROW;
+        events.n_events = count_for_row(stage, at);
         events.events = stage->lifecycle + at;
+        at += events.n_events;
         row.payload_case = WEIR__INTERNAL__V1__ROW__PAYLOAD_EVENTS;
         row.events = &events;
         code = weir_stage_send(stage, to_reconciler[stage->options.service], &row, NULL, reterr);
@@ -249,7 +273,8 @@ weir_stage_release(weir_stage *stage, int64_t *ret_wake_ms, weir_error *reterr)
     int64_t wake_ms = stage->wake_at_ms != 0 ? stage->wake_at_ms : INT64_MAX;
 
     for (size_t i = 0; i < stage->reply_count; i++)
-        env->reply(env->ud, stage->replies[i].reply_to, stage->replies[i].error, stage->replies[i].response);
+        env->reply(env->ud, stage->replies[i].reply_to, stage->replies[i].error,
+            stage->replies[i].response);
     stage->reply_count = 0;
     const weir_code code = stage_links_pump(stage, &wake_ms, reterr);
     for (size_t i = 0; i < stage->job_count; i++) {
@@ -260,6 +285,18 @@ weir_stage_release(weir_stage *stage, int64_t *ret_wake_ms, weir_error *reterr)
     publish_status(stage);
     *ret_wake_ms = wake_ms;
     return code != WEIR_OK ? code : stage_links_trim(stage, false, reterr);
+}
+
+void
+weir_stage_set_draining(weir_stage *stage)
+{
+    stage->draining = true;
+}
+
+bool
+weir_stage_is_draining(const weir_stage *stage)
+{
+    return stage->draining;
 }
 
 bool
@@ -275,7 +312,8 @@ weir_stage_stop_clean(weir_stage *stage, weir_error *reterr)
 
     if (code == WEIR_OK)
         code = weir_link_identity_stop(stage->batch, reterr);
-    return code != WEIR_OK ? code : weir_store_commit(stage->options.store, stage->batch, true, reterr);
+    return code != WEIR_OK ? code
+                           : weir_store_commit(stage->options.store, stage->batch, true, reterr);
 }
 
 /* ---- the core's side ---- */
@@ -323,17 +361,19 @@ weir_stage_identity(const weir_stage *stage)
 }
 
 weir_code
-weir_stage_get(weir_stage *stage, weir_bytes key, const ProtobufCMessageDescriptor *descriptor, void *ret_message,
-    weir_error *reterr)
+weir_stage_get(weir_stage *stage, weir_bytes key, const ProtobufCMessageDescriptor *descriptor,
+    void *ret_message, weir_error *reterr)
 {
     bool found = false;
     ProtobufCMessage *message = NULL;
     weir_code code = weir_batch_get(stage->batch, key, &stage->scratch, &found, reterr);
 
     if (code == WEIR_OK && found)
-        code = weir_wire_decode(descriptor, weir_buffer_view(&stage->scratch), NULL, stage->arena, &message, reterr);
+        code = weir_wire_decode(descriptor, weir_buffer_view(&stage->scratch), NULL, stage->arena,
+            &message, reterr);
     if (code == WEIR_MALFORMED_MESSAGE)
-        return weir_error_set(reterr, WEIR_CORRUPT, "a stored %s does not decode", descriptor->name);
+        return weir_error_set(reterr, WEIR_CORRUPT, "a stored %s does not decode",
+            descriptor->name);
     if (code == WEIR_OK)
         memcpy(ret_message, &message, sizeof message);
     return code;
@@ -360,7 +400,8 @@ grow(void *items, size_t count, size_t *capacity, size_t size)
 static void
 push_reply(weir_stage *stage, stage_reply reply)
 {
-    stage->replies = grow(stage->replies, stage->reply_count, &stage->reply_capacity, sizeof *stage->replies);
+    stage->replies =
+        grow(stage->replies, stage->reply_count, &stage->reply_capacity, sizeof *stage->replies);
     stage->replies[stage->reply_count++] = reply;
 }
 
@@ -376,8 +417,9 @@ weir_stage_fail(weir_stage *stage, uint64_t reply_to, const weir_error *error)
 {
     weir_assert(error->code != WEIR_OK);
     if (reply_to != 0)
-        push_reply(stage, (stage_reply){ .reply_to = reply_to,
-                              .error = weir_arena_memdup(stage->arena, error, sizeof *error) });
+        push_reply(stage,
+            (stage_reply){ .reply_to = reply_to,
+                .error = weir_arena_memdup(stage->arena, error, sizeof *error) });
 }
 
 void
@@ -402,8 +444,8 @@ copy_failure(weir_stage *stage, const Weir__Internal__V1__Failure *failure)
 
     weir_buffer_clear(&stage->scratch);
     weir_wire_encode(&failure->base, &stage->scratch);
-    if (weir_wire_decode(failure->base.descriptor, weir_buffer_view(&stage->scratch), NULL, stage->arena, &copy,
-            &error) != WEIR_OK)
+    if (weir_wire_decode(failure->base.descriptor, weir_buffer_view(&stage->scratch), NULL,
+            stage->arena, &copy, &error) != WEIR_OK)
         weir_assert(!"our own failure record decodes");
     return (Weir__Internal__V1__Failure *)copy;
 }
@@ -411,7 +453,8 @@ copy_failure(weir_stage *stage, const Weir__Internal__V1__Failure *failure)
 void
 weir_stage_event(weir_stage *stage, const Weir__Internal__V1__LifecycleEvent *event)
 {
-    Weir__Internal__V1__LifecycleEvent *copy = weir_arena_memdup(stage->arena, event, sizeof *event);
+    Weir__Internal__V1__LifecycleEvent *copy =
+        weir_arena_memdup(stage->arena, event, sizeof *event);
 
     copy->tenant = weir_arena_strdup(stage->arena, event->tenant);
     copy->document_id = weir_arena_strdup(stage->arena, event->document_id);
@@ -421,8 +464,8 @@ weir_stage_event(weir_stage *stage, const Weir__Internal__V1__LifecycleEvent *ev
             weir_arena_memdup(stage->arena, event->content_sha256.data, event->content_sha256.len);
     if (event->failure != NULL)
         copy->failure = copy_failure(stage, event->failure);
-    stage->lifecycle =
-        grow(stage->lifecycle, stage->lifecycle_count, &stage->lifecycle_capacity, sizeof *stage->lifecycle);
+    stage->lifecycle = grow(stage->lifecycle, stage->lifecycle_count, &stage->lifecycle_capacity,
+        sizeof *stage->lifecycle);
     stage->lifecycle[stage->lifecycle_count++] = copy;
 }
 

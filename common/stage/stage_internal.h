@@ -48,6 +48,7 @@ struct weir_stage {
     bool disk_low;
 
     uint64_t jobs_running;
+    bool draining;
     uint64_t rounds_total, events_total, commit_us_total;
     weir_stage_counts counts;
     pthread_mutex_t status_lock;
@@ -60,8 +61,10 @@ void stage_links_destroy(weir_stage *stage);
 weir_code stage_links_prepare(weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
 void stage_links_committed(weir_stage *stage);
 weir_code stage_links_pump(weir_stage *stage, int64_t *wake_ms, weir_error *reterr) WEIR_MUST_CHECK;
-weir_code stage_links_apply_era(weir_stage *stage, const weir_request *request, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code stage_links_apply_era(weir_stage *stage, const weir_request *request,
+    weir_error *reterr) WEIR_MUST_CHECK;
 weir_code stage_links_trim(weir_stage *stage, bool force, weir_error *reterr) WEIR_MUST_CHECK;
+void stage_links_set_era(weir_stage *stage);
 void stage_links_view(weir_stage *stage, weir_stage_status *status);
 
 #endif

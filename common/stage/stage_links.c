@@ -1,7 +1,8 @@
 /*
  * stage_links.c - the ends of a stage's links: frames in, rows to the core, rows and acks out.
  *
- * Every durable change of a link goes into the round's batch, so a crash leaves a link and the core's effects in step.
+ * Every durable change of a link goes into the round's batch, so a crash leaves a link and the
+ * core's effects in step.
  */
 #include "common/base/assert.h"
 #include "common/stage/stage_internal.h"
@@ -15,7 +16,8 @@ resolve_row(void *ud, Weir__Internal__V1__Row *row, weir_arena *arena, weir_erro
     const stage_resolver *resolver = ud;
     weir_stage *stage = resolver->stage;
 
-    return stage->options.ops->resolve(stage->options.core, stage, resolver->link, row, arena, reterr);
+    return stage->options.ops->resolve(stage->options.core, stage, resolver->link, row, arena,
+        reterr);
 }
 
 static weir_code
@@ -74,9 +76,18 @@ stage_links_destroy(weir_stage *stage)
     }
 }
 
+/* Alarms from now on are of this era. */
+void
+stage_links_set_era(weir_stage *stage)
+{
+    for (int kind = 1; kind < WEIR_LINK_COUNT; kind++)
+        if (stage->tx[kind] != NULL)
+            weir_link_tx_set_era(stage->tx[kind], stage->era);
+}
+
 static weir_code
-deliver_row(void *ud, uint32_t link, uint64_t seq, const Weir__Internal__V1__Row *row, weir_bytes packed,
-    weir_error *reterr)
+deliver_row(void *ud, uint32_t link, uint64_t seq, const Weir__Internal__V1__Row *row,
+    weir_bytes packed, weir_error *reterr)
 {
     weir_stage *stage = ud;
     const weir_code code = weir_stage_raise_era(stage, row->era, reterr);
@@ -84,14 +95,17 @@ deliver_row(void *ud, uint32_t link, uint64_t seq, const Weir__Internal__V1__Row
     stage->event_count++;
     if (code != WEIR_OK)
         return code;
-    return stage->options.ops->row(stage->options.core, stage, weir_link_kind_of(link), seq, row, packed, reterr);
+    return stage->options.ops->row(stage->options.core, stage, weir_link_kind_of(link), seq, row,
+        packed, reterr);
 }
 
 static weir_code
-on_sender_frame(weir_stage *stage, weir_link_kind kind, const Weir__Internal__V1__Frame *frame, weir_error *reterr)
+on_sender_frame(weir_stage *stage, weir_link_kind kind, const Weir__Internal__V1__Frame *frame,
+    weir_error *reterr)
 {
     unsigned news = 0;
-    const weir_code code = weir_link_tx_frame(stage->tx[kind], frame, stage->now_ms, stage->batch, &news, reterr);
+    const weir_code code =
+        weir_link_tx_frame(stage->tx[kind], frame, stage->now_ms, stage->batch, &news, reterr);
 
     if (code != WEIR_OK || news == 0 || stage->options.ops->link_news == NULL)
         return code;
@@ -103,8 +117,8 @@ on_receiver_frame(weir_stage *stage, weir_link_kind kind, const Weir__Internal__
     weir_error *reterr)
 {
     weir_link_rx_status status;
-    const weir_code code = weir_link_rx_frame(stage->rx[kind], frame, stage->era, stage->now_ms, stage->batch,
-        deliver_row, stage, reterr);
+    const weir_code code = weir_link_rx_frame(stage->rx[kind], frame, stage->era, stage->now_ms,
+        stage->batch, deliver_row, stage, reterr);
 
     if (code != WEIR_OK)
         return code;
@@ -163,7 +177,8 @@ stage_links_pump(weir_stage *stage, int64_t *wake_ms, weir_error *reterr)
         int64_t link_wake_ms = INT64_MAX;
 
         if (stage->tx[kind] != NULL)
-            code = weir_link_tx_pump(stage->tx[kind], stage->now_ms, env->send, env->ud, &link_wake_ms, reterr);
+            code = weir_link_tx_pump(stage->tx[kind], stage->now_ms, env->send, env->ud,
+                &link_wake_ms, reterr);
         else if (stage->rx[kind] != NULL)
             weir_link_rx_pump(stage->rx[kind], stage->now_ms, env->send, env->ud, &link_wake_ms);
         if (link_wake_ms < *wake_ms)
@@ -195,7 +210,8 @@ store_id_of(const Weir__Internal__V1__ApplyEraRequest *apply, weir_service_id se
     return NULL;
 }
 
-/* A link whose receiver is still the one that was adopted, and that is open, was not touched by the loss. */
+/* A link whose receiver is still the one that was adopted, and that is open, was not touched by the
+ * loss. */
 static bool
 is_untouched(const weir_link_tx_status *status, const uint8_t *receiver_store_id)
 {
@@ -204,8 +220,8 @@ is_untouched(const weir_link_tx_status *status, const uint8_t *receiver_store_id
 }
 
 weir_code
-weir_stage_reset_link(weir_stage *stage, weir_link_kind link, const uint8_t receiver_store_id[WEIR_STORE_ID_SIZE],
-    weir_error *reterr)
+weir_stage_reset_link(weir_stage *stage, weir_link_kind link,
+    const uint8_t receiver_store_id[WEIR_STORE_ID_SIZE], weir_error *reterr)
 {
     weir_assert(stage->tx[link] != NULL);
     return weir_link_tx_reset(stage->tx[link], stage->era, receiver_store_id, stage->batch, reterr);
@@ -214,10 +230,12 @@ weir_stage_reset_link(weir_stage *stage, weir_link_kind link, const uint8_t rece
 weir_code
 stage_links_apply_era(weir_stage *stage, const weir_request *request, weir_error *reterr)
 {
-    const Weir__Internal__V1__ApplyEraRequest *apply = (const Weir__Internal__V1__ApplyEraRequest *)request->message;
+    const Weir__Internal__V1__ApplyEraRequest *apply =
+        (const Weir__Internal__V1__ApplyEraRequest *)request->message;
     weir_code code = weir_stage_raise_era(stage, apply->era, reterr);
 
-    for (int kind = 1; kind < WEIR_LINK_COUNT && code == WEIR_OK && apply->era == stage->era; kind++) {
+    for (int kind = 1; kind < WEIR_LINK_COUNT && code == WEIR_OK && apply->era == stage->era;
+        kind++) {
         if (stage->tx[kind] == NULL)
             continue;
         const uint8_t *receiver = store_id_of(apply, weir_link_spec_of((weir_link_kind)kind)->to);
@@ -229,7 +247,8 @@ stage_links_apply_era(weir_stage *stage, const weir_request *request, weir_error
     }
     if (code != WEIR_OK)
         return code;
-    Weir__Internal__V1__ApplyEraResponse *response = weir_arena_alloc(stage->arena, sizeof *response);
+    Weir__Internal__V1__ApplyEraResponse *response =
+        weir_arena_alloc(stage->arena, sizeof *response);
     weir__internal__v1__apply_era_response__init(response);
     response->era = stage->era;
     weir_stage_reply(stage, request->reply_to, &response->base);
@@ -239,8 +258,8 @@ stage_links_apply_era(weir_stage *stage, const weir_request *request, weir_error
 /* ---- the core's side ---- */
 
 weir_code
-weir_stage_send(weir_stage *stage, weir_link_kind link, Weir__Internal__V1__Row *row, uint64_t *ret_seq,
-    weir_error *reterr)
+weir_stage_send(weir_stage *stage, weir_link_kind link, Weir__Internal__V1__Row *row,
+    uint64_t *ret_seq, weir_error *reterr)
 {
     uint64_t seq = 0;
 
@@ -263,7 +282,8 @@ weir_stage_room(const weir_stage *stage, weir_link_kind link)
 }
 
 void
-weir_stage_link_status(const weir_stage *stage, weir_link_kind link, weir_link_tx_status *ret_status)
+weir_stage_link_status(const weir_stage *stage, weir_link_kind link,
+    weir_link_tx_status *ret_status)
 {
     weir_assert(stage->tx[link] != NULL);
     weir_link_tx_status_read(stage->tx[link], ret_status);
