@@ -1,5 +1,6 @@
 /*
- * indexer_gate_test.c - after a start nothing is decided until the gateway has found this start clean.
+ * indexer_gate_test.c - after a start nothing is decided until the gateway has found this start
+ * clean.
  */
 #include "tests/unit/indexer/world.h"
 
@@ -104,6 +105,23 @@ a_gate_row_of_another_start_opens_nothing(void **state)
     world_restart(self);
     assert_false(indexer_gate_is_open(self->core));
     send_gate(self, self->boot - 1);
+    world_quiet(self);
+    assert_false(indexer_gate_is_open(self->core));
+}
+
+/* A volume rolled back counts the same starts again; only the random bits tell them apart. */
+static void
+counter_and_random_bits_must_both_be_this_starts(void **state)
+{
+    world *self = *state;
+
+    self->stage->identity.boot_random[3] ^= 1;
+    send_gate(self, 0);
+    world_quiet(self);
+    assert_false(indexer_gate_is_open(self->core));
+    self->stage->identity.boot_random[3] ^= 1;
+    self->stage->identity.boot_counter++;
+    send_gate(self, 0);
     world_quiet(self);
     assert_false(indexer_gate_is_open(self->core));
 }
@@ -310,6 +328,7 @@ main(void)
         TEST(complete_epochs_become_ready_when_the_gate_opens),
         TEST(complete_epochs_are_remembered_over_a_crash),
         TEST(a_gate_row_of_another_start_opens_nothing),
+        TEST(counter_and_random_bits_must_both_be_this_starts),
         TEST(a_revoke_that_waited_is_not_settled_before_a_crash_and_comes_again),
         TEST(deletes_are_taken_while_the_gate_is_closed),
         TEST(decisions_are_caught_up_in_bounded_rounds),

@@ -1,5 +1,6 @@
 /*
- * indexer_index_test.c - the index in memory finds exactly the nearest rows, while it is written to.
+ * indexer_index_test.c - the index in memory finds exactly the nearest rows, while it is written
+ * to.
  *
  * Method: brute force beside it; small segments, so that every test crosses several.
  */
@@ -357,53 +358,78 @@ normalising_again_changes_no_bit(void **state)
 
 /* ---- threads ---- */
 
-enum { STABLE = 40, CHURN = 40, STABLE_ROWS = 3 };
+enum { CHURN = 24, STABLE_ROWS = 3, ROUNDS = 250 };
 
 typedef struct searcher {
     indexer_index *index;
-    bool stop; /* atomic */
+    unsigned stable; /* atomic: documents 0 .. stable - 1 are there to stay */
+    bool stop;       /* atomic */
     unsigned searches;
 } searcher;
 
-/* Every stable document is found at every instant, once per row. */
+/* Count the rows of each stable document in a complete answer. */
+static void
+check_stable(const indexer_hits *hits, unsigned stable)
+{
+    unsigned rows[ROUNDS] = { 0 };
+
+    for (size_t i = 0; i < hits->count; i++) {
+        const char *name = indexer_owner_try(hits->items[i].owner)->document_id;
+
+        if (strncmp(name, "document-", 9) == 0)
+            rows[strtoul(name + 9, NULL, 10)]++;
+    }
+    for (unsigned n = 0; n < stable; n++)
+        if (rows[n] != STABLE_ROWS)
+            abort();
+}
+
+/* Every stable row is found at every instant, once. */
 static void *
 search_stable(void *ud)
 {
     searcher *self = ud;
     indexer_hits hits = { 0 };
+    float query[DIMENSION];
     weir_error failed;
 
-    for (unsigned n = 0; !__atomic_load_n(&self->stop, __ATOMIC_ACQUIRE) || self->searches < 50;
-        n = (n + 1) % STABLE) {
-        const indexer_try owner = numbered(n);
-        float vector[DIMENSION];
-        unsigned rows = 0, best = 0;
+    seeded_vector(77, query, DIMENSION);
+    while (!__atomic_load_n(&self->stop, __ATOMIC_ACQUIRE)) {
+        const unsigned stable = __atomic_load_n(&self->stable, __ATOMIC_ACQUIRE);
 
-        seeded_vector(n * 1000, vector, DIMENSION);
-        if (indexer_index_search(self->index, vector, 100000, &hits, &failed) != WEIR_OK)
+        if (indexer_index_search(self->index, query, 100000, &hits, &failed) != WEIR_OK)
             abort();
-        for (size_t i = 0; i < hits.count; i++) {
-            const char *name = indexer_owner_try(hits.items[i].owner)->document_id;
-
-            rows += strncmp(name, "document-", 9) == 0 && strtoul(name + 9, NULL, 10) < STABLE;
-            best += hits.items[i].score > 0.9999f && strcmp(name, owner.document_id) == 0;
-        }
-        if (rows != STABLE * STABLE_ROWS || best != 1)
-            abort();
+        check_stable(&hits, stable);
         self->searches++;
     }
     indexer_hits_fini(&hits);
     return NULL;
 }
 
-/* numbered() is not for two threads: the searcher's names come from it, these do not. */
 static indexer_try
 churned(char *name, unsigned n)
 {
-    snprintf(name, 32, "document-%u", STABLE + n);
+    snprintf(name, 32, "churn-%u", n);
     return (indexer_try){ .document_id = name, .revision = 1, .epoch = 1 };
 }
 
+static void
+add_churn(indexer_index *index, unsigned first, unsigned last)
+{
+    const uint32_t ordinals[] = { 0, 1, 5 };
+    float vectors[3 * DIMENSION];
+    char name[32];
+
+    for (unsigned i = 0; i < 3; i++)
+        seeded_vector(900000 + i, vectors + i * DIMENSION, DIMENSION);
+    for (unsigned n = first; n < last; n++) {
+        const indexer_try owner = churned(name, n);
+
+        CHECK_OK(indexer_index_add(index, &owner, ordinals, vectors, 3, &error));
+    }
+}
+
+/* Each round leaves one more stable document among rows that die, so cleaning moves it. */
 static void
 searches_beside_adds_removals_and_cleaning_miss_nothing(void **state)
 {
@@ -411,21 +437,14 @@ searches_beside_adds_removals_and_cleaning_miss_nothing(void **state)
     pthread_t thread;
     char name[32];
 
-    for (unsigned n = 0; n < STABLE; n++)
-        add_document(self.index, n, STABLE_ROWS);
     assert_int_equal(pthread_create(&thread, NULL, search_stable, &self), 0);
-    for (unsigned round = 0; round < 60; round++) {
+    for (unsigned round = 0; round < ROUNDS; round++) {
         bool worked = true;
 
-        for (unsigned n = 0; n < CHURN; n++) {
-            const indexer_try owner = churned(name, n);
-            const uint32_t ordinals[] = { 0, 1, 5 };
-            float vectors[3 * DIMENSION];
-
-            for (unsigned i = 0; i < 3; i++)
-                seeded_vector(900000 + n * 10 + i, vectors + i * DIMENSION, DIMENSION);
-            CHECK_OK(indexer_index_add(self.index, &owner, ordinals, vectors, 3, &error));
-        }
+        add_churn(self.index, 0, CHURN / 2);
+        add_document(self.index, round, STABLE_ROWS);
+        __atomic_store_n(&self.stable, round + 1, __ATOMIC_RELEASE);
+        add_churn(self.index, CHURN / 2, CHURN);
         for (unsigned n = 0; n < CHURN; n++) {
             const indexer_try owner = churned(name, n);
 

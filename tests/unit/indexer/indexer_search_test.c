@@ -1,5 +1,6 @@
 /*
- * indexer_search_test.c - a search answers exactly what is READY, to whom it belongs, as it was asked.
+ * indexer_search_test.c - a search answers exactly what is READY, to whom it belongs, as it was
+ * asked.
  */
 #include "tests/unit/indexer/world.h"
 
@@ -155,6 +156,7 @@ ties_come_by_document_and_ordinal_even_at_the_cut(void **state)
     world *self = *state;
     char name[32], wanted[32];
 
+    self->core->options.segment_bytes = 0; /* one segment, so that the fetch is cut in it */
     for (int i = 299; i >= 0; i--) {
         const indexer_try owner = { name, 1, 1 };
         const uint32_t ordinal = 1;
