@@ -27,19 +27,20 @@ static char program[400];
 static pid_t
 start(const char *role, const char *folder)
 {
-    const pid_t child = fork();
+    sigset_t term, before;
 
+    /* A process that is asked to end before it can take the signal keeps it until it can. */
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, &before);
+    const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        sigset_t term;
-
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* it does not outlive a failed test */
-        sigemptyset(&term);
-        sigaddset(&term, SIGTERM);
-        sigprocmask(SIG_BLOCK, &term, NULL); /* until it can take it */
         execl(program, program, role, folder, (char *)NULL);
         _exit(127);
     }
+    sigprocmask(SIG_SETMASK, &before, NULL);
     return child;
 }
 
