@@ -1,0 +1,109 @@
+/*
+ * weir-ingest: owns one edge of the lifecycle, ACCEPTED -> CHUNKED.
+ *
+ *   takes   documents (gateway); large bodies are read from the gateway's Unix socket
+ *   writes  link cursors, deferred documents, rows of chunks
+ *   sends   rows of at most 64 chunks to the embedder; CHUNKED and failures to the reconciler
+ *
+ * Nothing is lost if this process dies at any line: a document is unsettled at the gateway,
+ * deferred here with the count of its attempts, or its chunks are in the outbox.  One that kills
+ * this process is set aside after three times.
+ */
+#include "common/service/service.h"
+#include "services/ingest/core.h"
+#include "services/ingest/source.h"
+
+typedef struct ingest {
+    weir_service *service;
+    ingest_core *core;
+    ingest_source source;
+} ingest;
+
+static void
+waited(void *ud, int64_t wait_ms)
+{
+    weir_service_observe_wait(ud, wait_ms);
+}
+
+static void
+attempted(void *ud, weir_code result)
+{
+    weir_service_count_attempt(ud, result);
+}
+
+static void
+worked(void *ud, int64_t work_us)
+{
+    weir_service_observe_work(ud, work_us);
+}
+
+static void
+busy(void *ud, int by)
+{
+    weir_service_worker_busy(ud, by);
+}
+
+static weir_work_policy
+policy_of(const weir_retry_config *retry)
+{
+    return (weir_work_policy){ .attempts_max = retry->attempts_max,
+        .crashes_max = retry->crashes_max,
+        .backoff_base_ms = retry->backoff_base_ms,
+        .backoff_max_ms = retry->backoff_max_ms,
+        .defer_after_ms = retry->defer_after_ms,
+        .in_flight_max = retry->in_flight_max };
+}
+
+static weir_code
+start(weir_service *service, weir_service_parts *parts, weir_error *reterr)
+{
+    const weir_ingest_config *config = &service->config->ingest;
+    ingest *self = weir_alloc_zero(1, sizeof *self);
+
+    (void)reterr;
+    self->service = service;
+    self->source.timeout_ms = config->source_timeout_ms;
+    self->source.stub = weir_rpc_stub_open(weir_service_channel(service, WEIR_SERVICE_GATEWAY),
+        &weir__internal__v1__source_service__descriptor);
+    const ingest_options options = { .policy = policy_of(&config->retry),
+        .model_dir = service->config->common.model_dir,
+        .chunks_max = config->chunks_per_document_max,
+        .text_bytes_max = config->text_bytes_max,
+        .read_source = ingest_source_read,
+        .read_source_ud = &self->source,
+        .observer = { .ud = service,
+            .waited = waited,
+            .attempted = attempted,
+            .worked = worked,
+            .busy = busy } };
+    self->core = ingest_core_create(&options);
+    *parts = (weir_service_parts){ .self = self,
+        .ops = &ingest_core_ops,
+        .core = self->core,
+        .workers = config->workers };
+    return WEIR_OK;
+}
+
+static void
+stop(weir_service *service, void *context)
+{
+    ingest *self = context;
+
+    (void)service;
+    ingest_core_destroy(&self->core);
+    weir_rpc_stub_close(&self->source.stub);
+    weir_free(self);
+}
+
+static const weir_service_spec ingest_spec = {
+    .id = WEIR_SERVICE_INGEST,
+    .schema = 1,
+    .start = start,
+    .stop = stop,
+};
+
+int
+main(int argc, char **argv)
+{
+    return weir_service_main(argc, argv, &ingest_spec);
+}
