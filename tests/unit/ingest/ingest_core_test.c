@@ -233,6 +233,7 @@ a_document_becomes_rows_that_tell_everything_about_it(void **state)
     start();
     SEND("d", "# Ships\n\nThey float on water.\n\n## Sails\n\nWind moves them.\n",
         .filename = "a.md", .revision = 4, .epoch = 2, .deleted_below = 3);
+    r.now_ms += 100;
     run();
     const row_message *row = rig_out(&r, OUT, 0);
     assert_non_null(row);
@@ -306,21 +307,32 @@ a_large_document_becomes_rows_of_64_chunks_and_the_last_says_how_many(void **sta
 }
 
 static void
-a_document_of_exactly_64_chunks_is_one_row(void **state)
+send_sections(weir_buffer *text, int count, int64_t revision)
+{
+    for (int i = 0; i < count; i++)
+        weir_buffer_append(text, "# H\n\na b c d e f g h i j\n\n", 25);
+    send((sent){ .body = (const char *)text->data,
+        .size = text->size,
+        .filename = "a.md",
+        .max_tokens = 16,
+        .revision = revision });
+    run();
+}
+
+static void
+a_row_is_full_at_64_chunks(void **state)
 {
     weir_buffer text = { 0 };
 
-    for (int i = 0; i < WEIR_CHUNKS_PER_ROW_MAX; i++)
-        weir_buffer_append(&text, "# H\n\na b c d e f g h i j\n\n", 25);
     start();
-    send((sent){ .body = (const char *)text.data,
-        .size = text.size,
-        .filename = "a.md",
-        .max_tokens = 16 });
-    run();
+    send_sections(&text, WEIR_CHUNKS_PER_ROW_MAX, 1);
     assert_int_equal(rig_count(&r, OUT), 1);
     assert_int_equal(rig_out(&r, OUT, 0)->chunks->n_chunks, WEIR_CHUNKS_PER_ROW_MAX);
     assert_int_equal(rig_out(&r, OUT, 0)->chunks->chunk_count, WEIR_CHUNKS_PER_ROW_MAX);
+    send_sections(&text, 1, 2);
+    assert_int_equal(rig_count(&r, OUT), 3);
+    assert_int_equal(rig_out(&r, OUT, 2)->chunks->n_chunks, 1);
+    assert_int_equal(rig_out(&r, OUT, 2)->chunks->chunk_count, WEIR_CHUNKS_PER_ROW_MAX + 1);
     weir_buffer_fini(&text);
 }
 
@@ -454,6 +466,8 @@ a_row_that_is_no_document_is_passed_over(void **state)
 
     start();
     row.document_id = "d";
+    row.collection_no = 1;
+    row.revision = 1;
     rig_send(&r, &row);
     SEND("e", "text");
     run();
@@ -600,7 +614,7 @@ main(void)
 #define TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up, tear_down)
         TEST(a_document_becomes_rows_that_tell_everything_about_it),
         TEST(a_large_document_becomes_rows_of_64_chunks_and_the_last_says_how_many),
-        TEST(a_document_of_exactly_64_chunks_is_one_row),
+        TEST(a_row_is_full_at_64_chunks),
         TEST(a_body_by_reference_is_read_from_the_gateway),
         TEST(a_purged_source_settles_without_work_or_event),
         TEST(a_document_without_text_is_EMPTY),
