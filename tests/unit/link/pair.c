@@ -308,7 +308,8 @@ pair_settle(pair *p, size_t count, weir_error *error)
         const size_t index = i % 2 == 0 ? i / 2 : count - 1 - i / 2;
         weir_link_rx_settle(p->rx, p->flight[index].seq);
     }
-    memmove(p->flight, p->flight + count, (p->flight_count - count) * sizeof *p->flight);
+    if (count > 0)
+        memmove(p->flight, p->flight + count, (p->flight_count - count) * sizeof *p->flight);
     p->flight_count -= count;
     return code;
 }
