@@ -380,7 +380,7 @@ pump(weir_rpc_call *call)
     if (call->core == NULL || call->writing || call->status_sent || call->cancelled)
         return;
     call->sending = wr_outbox_take(&call->outbox);
-    if (call->sending == NULL && !call->decided)
+    if (call->sending == NULL && !call->decided && !(call->initial_due && !call->initial_sent))
         return;
     if (!call->initial_sent)
         ops[count++] = initial_op(call);
@@ -723,8 +723,8 @@ admit(weir_rpc_call *call, weir_error *reterr)
     if (call->request != NULL) /* local: decoded by its caller */
         return WEIR_OK;
     if (call->payload == NULL)
-        return weir_error_set(reterr, WEIR_MALFORMED_MESSAGE, "%s needs one request message",
-            call->row->method->path);
+        return weir_error_set(reterr, WEIR_UNIMPLEMENTED, "%s takes exactly one request message",
+            call->row->method->path); /* what gRPC says of a wrong number of messages */
     return wr_call_check_size(call, call->payload, reterr);
 }
 
@@ -903,12 +903,34 @@ weir_rpc_header_count(const weir_rpc_call *call, const char *key)
     return count;
 }
 
+bool
+weir_rpc_header_at(const weir_rpc_call *call, size_t index, weir_bytes *ret_key,
+    weir_bytes *ret_value)
+{
+    if (index >= call->request_headers.count)
+        return false;
+    *ret_key = wr_slice_bytes(&call->request_headers.metadata[index].key);
+    *ret_value = wr_slice_bytes(&call->request_headers.metadata[index].value);
+    return true;
+}
+
 void
 weir_rpc_set_header(weir_rpc_call *call, const char *key, weir_bytes value)
 {
     pthread_mutex_lock(&call->lock);
     if (!call->initial_sent)
         wr_pairs_add(&call->headers, key, value);
+    pthread_mutex_unlock(&call->lock);
+}
+
+void
+weir_rpc_send_headers(weir_rpc_call *call)
+{
+    pthread_mutex_lock(&call->lock);
+    if (call->owned && !call->initial_sent) {
+        call->initial_due = true;
+        pump(call);
+    }
     pthread_mutex_unlock(&call->lock);
 }
 

@@ -272,6 +272,7 @@ struct weir_rpc_call {
     bool writable_due;
     bool cancelled;
     bool close_started;
+    bool initial_due;
     bool initial_sent;
     bool status_sent;
     bool writing;

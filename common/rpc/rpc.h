@@ -84,6 +84,9 @@ typedef struct weir_rpc_handler {
     /* The message lives until this returns WEIR_RPC_MORE, or until resume after HOLD, or longer
      * with weir_rpc_take_message. */
     weir_rpc_flow (*message)(weir_rpc_call *call, const ProtobufCMessage *message, void *context);
+    /* The client has sent its last message.  A broken connection never gets here, but a client that
+     * ends its stream in the middle of a message does (the core drops the half message in silence):
+     * an upload must say its size or hash, and the handler compare. */
     void (*half_closed)(weir_rpc_call *call, void *context);
     /* Room again after WEIR_RPC_FULL. */
     void (*writable)(weir_rpc_call *call, void *context);
@@ -205,10 +208,16 @@ bool weir_rpc_is_local(const weir_rpc_call *call);
 /* The value of a request header (lower-case key); false when it is absent **or repeated**. */
 bool weir_rpc_header(const weir_rpc_call *call, const char *key, weir_bytes *ret_value);
 size_t weir_rpc_header_count(const weir_rpc_call *call, const char *key);
+/* The index-th of all request headers, in the order received; false past the last. */
+bool weir_rpc_header_at(const weir_rpc_call *call, size_t index, weir_bytes *ret_key,
+    weir_bytes *ret_value);
 /* Response metadata; before the first message or the finish (header), before the finish (trailer).
  * Values of keys ending in "-bin" are bytes, others visible ASCII.  Copied. */
 void weir_rpc_set_header(weir_rpc_call *call, const char *key, weir_bytes value);
 void weir_rpc_set_trailer(weir_rpc_call *call, const char *key, weir_bytes value);
+/* Send the headers now, before the first message: a client of a stream that may stay silent for
+ * long then knows that it was accepted.  Nothing on a local call. */
+void weir_rpc_send_headers(weir_rpc_call *call);
 /* The handler's own pointer for this call. */
 void weir_rpc_call_set_state(weir_rpc_call *call, void *state);
 void *weir_rpc_call_state(const weir_rpc_call *call);
