@@ -334,8 +334,7 @@ on_opened(gateway_core *core, weir_stage *stage, weir_link_kind link,
     if (!is_known(core, service))
         adopt(core, service, status->peer_store_id);
     else if (memcmp(core->known_id[service], status->peer_store_id, WEIR_STORE_ID_SIZE) != 0)
-        return on_loss(core, stage, service, status->peer_store_id, "another database answered",
-            reterr);
+        return WEIR_OK;
     const bool needs_seed = service == WEIR_SERVICE_INDEXER || service == WEIR_SERVICE_RECONCILER;
     if (needs_seed && core->known[service].seeded_era < weir_stage_era(stage))
         code = seed(core, stage, link, service, reterr);
@@ -352,9 +351,12 @@ gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link,
     weir_code code = WEIR_OK;
 
     weir_stage_link_status(stage, link, &status);
-    if ((news & WEIR_LINK_NEWS_ALARM) != 0 && status.alarm_era == weir_stage_era(stage))
-        code = on_loss(core, stage, weir_link_spec_of(link)->to, status.alarm_store_id,
-            status.alarm, reterr);
+    const weir_service_id to = weir_link_spec_of(link)->to;
+    const bool is_in_force = is_known(core, to) &&
+        memcmp(core->known_id[to], status.alarm_store_id, WEIR_STORE_ID_SIZE) == 0;
+    if ((news & WEIR_LINK_NEWS_ALARM) != 0 && status.alarm_era == weir_stage_era(stage) &&
+        is_in_force)
+        code = on_loss(core, stage, to, core->known_id[to], status.alarm, reterr);
     if (code == WEIR_OK && (news & WEIR_LINK_NEWS_OPENED) != 0)
         code = on_opened(core, stage, link, &status, reterr);
     return code;
@@ -379,12 +381,15 @@ gateway_on_peer_status(gateway_core *core, weir_stage *stage, const weir_request
         return on_loss(core, stage, service, status->store_id.data,
             "its status names another database", reterr);
     /* A rolled-back volume keeps its name: only a link notices, and says so for the era in which it
-     * did. */
-    if (regressed > WEIR_SERVICE_GATEWAY && status->alarm_era == weir_stage_era(stage) &&
-        is_known(core, regressed))
-        return on_loss(core, stage, regressed, core->known_id[regressed],
-            "a link to it found it rolled back", reterr);
-    return WEIR_OK;
+     * did.  A name that is not in force is left to its service's own status. */
+    if (regressed <= WEIR_SERVICE_GATEWAY || status->alarm_era != weir_stage_era(stage) ||
+        !is_known(core, regressed))
+        return WEIR_OK;
+    if (status->regressed_store_id.len != WEIR_STORE_ID_SIZE ||
+        memcmp(core->known_id[regressed], status->regressed_store_id.data, WEIR_STORE_ID_SIZE) != 0)
+        return WEIR_OK;
+    return on_loss(core, stage, regressed, core->known_id[regressed],
+        "a link to it found it rolled back", reterr);
 }
 
 /* ---- re-drive ---- */

@@ -1,0 +1,230 @@
+/*
+ * weir-gateway: owns one edge of a document's life, nothing -> ACCEPTED, and every public RPC.
+ *
+ *   takes    documents, deletes and retries over gRPC and JSON; READY, deletes, raises and give-ups
+ * over links writes   revision, source, request id, change log and backlog (or outbox) in one
+ * synced batch, before it answers sends    documents to ingest, deletes and seeds to the indexer,
+ * events to the reconciler
+ *
+ * Nothing is lost if this process dies at any line: what was answered is in the store, waiting
+ * calls are asked again by their clients, and everything in memory is rebuilt from the store.
+ */
+#include <stdio.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "services/gateway/gateway.h"
+#include "services/gateway/json.h"
+#include "services/gateway/queries.h"
+#include "services/gateway/status.h"
+#include "services/gateway/streams.h"
+#include "services/gateway/watch.h"
+
+enum { SCHEMA = 1 };
+
+static const weir_metric_family gateway_metrics[] = {
+    { "weir_admission", WEIR_GAUGE, "1 accepting, 2 streams are held, 3 refusing.", { NULL }, NULL,
+        0 },
+    { "weir_oldest_unready_age_seconds", WEIR_GAUGE, "Age of the oldest revision that is not over.",
+        { NULL }, NULL, 0 },
+    { "weir_documents_unready", WEIR_GAUGE, "Revisions that are PENDING or PROCESSING.", { NULL },
+        NULL, 0 },
+    { "weir_search_duration_seconds", WEIR_HISTOGRAM, "Time of a search that was answered.",
+        { "mode" }, weir_metrics_duration_buckets, 18 },
+    { "weir_cache_hits_total", WEIR_COUNTER, "Look-ups that a cache answered.", { "cache" }, NULL,
+        0 },
+    { .name = NULL },
+};
+
+/* ---- start ---- */
+
+/* gateway.default_model if its files are there, else the fallback with a note that operators and
+ * clients see. */
+static weir_code
+resolve_default_model(gateway *self, weir_error *reterr)
+{
+    const char *wanted = self->config->gateway.default_model;
+    const char *model_dir = self->config->common.model_dir;
+    weir_error why = { .code = WEIR_OK };
+    const weir_code code = weir_model_find(wanted, model_dir, &self->default_model, &why);
+
+    if (code == WEIR_OK)
+        return WEIR_OK;
+    if (code != WEIR_MODEL_UNAVAILABLE)
+        return weir_error_set(reterr, WEIR_CONFIG_INVALID, "gateway.default_model: %s",
+            why.message);
+    snprintf(self->default_model_note, sizeof self->default_model_note, "%s", why.message);
+    weir_log(WEIR_LOG_WARN, "model.fallback", WEIR_STR("model", WEIR_MODEL_FALLBACK),
+        WEIR_STR("message", why.message));
+    return weir_model_find(WEIR_MODEL_FALLBACK, model_dir, &self->default_model, reterr);
+}
+
+static gateway_core *
+create_core(const gateway *self)
+{
+    const weir_gateway_config *config = &self->config->gateway;
+    const gateway_core_config options = {
+        .auto_create_collections = config->auto_create_collections,
+        .default_model = self->default_model.name,
+        .default_fingerprint = self->default_model.fingerprint,
+        .default_dimension = self->default_model.dimension,
+        .default_max_tokens = self->default_model.max_tokens,
+        .default_overlap_tokens = self->default_model.overlap_tokens,
+        .limits = { .documents_max = config->max_pending_documents,
+            .bytes_max = config->max_pending_bytes,
+            .age_max_ms = config->max_oldest_age_ms },
+        .in_flight_max = config->in_flight_max,
+        .waiters_max = config->watchers_max,
+        .change_log_entries_max = config->change_log_entries_max,
+        .change_log_age_ms = config->change_log_age_ms,
+        .disk_low = &self->disk_low,
+    };
+
+    return gateway_core_create(&options);
+}
+
+static weir_code
+gateway_start(weir_service *service, weir_service_parts *parts, weir_error *reterr)
+{
+    gateway *self = weir_alloc_zero(1, sizeof *self);
+
+    self->service = service;
+    self->config = service->config;
+    const weir_code code = resolve_default_model(self, reterr);
+    if (code != WEIR_OK) {
+        weir_free(self);
+        return code;
+    }
+    self->core = create_core(self);
+    self->queries = gateway_queries_create(self->config->gateway.query_cache_entries);
+    self->streams = gateway_streams_create();
+    self->watch = gateway_watch_create(self);
+    gateway_core_on_change(self->core, gateway_watch_changed, self->watch);
+    self->search_duration =
+        weir_metrics_series(service->metrics, "weir_search_duration_seconds", "vector", NULL, NULL);
+    parts->self = self;
+    parts->ops = &gateway_core_ops;
+    parts->core = self->core;
+    return WEIR_OK;
+}
+
+static weir_code
+gateway_serve(weir_service *service, void *context, weir_error *reterr)
+{
+    gateway *self = context;
+
+    self->embedder = weir_rpc_stub_open(weir_service_channel(service, WEIR_SERVICE_EMBEDDER),
+        &weir__internal__v1__embedder_service__descriptor);
+    self->indexer = weir_rpc_stub_open(weir_service_channel(service, WEIR_SERVICE_INDEXER),
+        &weir__internal__v1__indexer_service__descriptor);
+    self->reconciler = weir_rpc_stub_open(weir_service_channel(service, WEIR_SERVICE_RECONCILER),
+        &weir__internal__v1__reconciler_service__descriptor);
+    self->status = gateway_status_start(self);
+    return gateway_json_start(self, &self->json, reterr);
+}
+
+/* ---- end ---- */
+
+static void
+gateway_drain(weir_service *service, void *context)
+{
+    gateway *self = context;
+
+    (void)service;
+    gateway_json_drain(self->json);
+    gateway_status_stop(self->status); /* it talks to the shell, which ends before `stop` */
+}
+
+static void
+gateway_stop(weir_service *service, void *context)
+{
+    gateway *self = context;
+
+    (void)service;
+    gateway_json_stop(&self->json);
+    gateway_status_destroy(&self->status);
+    gateway_watch_destroy(&self->watch);
+    gateway_streams_destroy(&self->streams);
+    gateway_queries_destroy(&self->queries);
+    weir_rpc_stub_close(&self->embedder);
+    weir_rpc_stub_close(&self->indexer);
+    weir_rpc_stub_close(&self->reconciler);
+    gateway_core_destroy(&self->core);
+    weir_free(self);
+}
+
+/* ---- metrics ---- */
+
+static void
+count_documents(gateway *self, const gateway_published *now)
+{
+    const gateway_published *before = &self->counted;
+    const struct {
+        const char *state;
+        uint64_t count;
+    } states[] = {
+        { "received", now->accepted_total - before->accepted_total },
+        { "ready", now->ready_total - before->ready_total },
+        { "failed", now->failed_total - before->failed_total },
+        { "retried", now->retried_total - before->retried_total },
+        { "dead_lettered", now->failed_total - before->failed_total },
+        { "superseded", now->superseded_total - before->superseded_total },
+        { "deleted", now->deleted_total - before->deleted_total },
+    };
+
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+        weir_service_count_documents(self->service, states[i].state, states[i].count);
+    self->counted = *now;
+}
+
+static void
+set(gateway *self, const char *name, double value)
+{
+    weir_metric_set(weir_metrics_series(self->service->metrics, name, NULL, NULL, NULL), value);
+}
+
+static void
+gateway_collect(weir_service *service, void *context)
+{
+    gateway *self = context;
+    gateway_published now;
+    weir_error why;
+
+    gateway_core_published(self->core, &now);
+    count_documents(self, &now);
+    const int64_t age_ms = weir_clock_wall_ms() - now.load.oldest_since_ms;
+    set(self, "weir_admission", (double)gateway_admission_now(self, &why));
+    set(self, "weir_documents_unready", (double)now.load.documents);
+    set(self, "weir_oldest_unready_age_seconds",
+        now.load.oldest_since_ms != 0 && age_ms > 0 ? (double)age_ms / 1e3 : 0);
+    weir_metric_set_total(weir_metrics_series(service->metrics, "weir_cache_hits_total", "query",
+                              NULL, NULL),
+        (double)gateway_queries_hits(self->queries));
+}
+
+static const char *
+too_large_hint(const char *method_path)
+{
+    return strstr(method_path, "/Ingest") != NULL ? "use UploadDocument for documents above 4 MiB"
+                                                  : NULL;
+}
+
+static const weir_service_spec gateway_spec = {
+    .id = WEIR_SERVICE_GATEWAY,
+    .schema = SCHEMA,
+    .tcp_apis = gateway_tcp_apis,
+    .unix_apis = gateway_unix_apis,
+    .metrics = gateway_metrics,
+    .start = gateway_start,
+    .serve = gateway_serve,
+    .drain = gateway_drain,
+    .stop = gateway_stop,
+    .collect = gateway_collect,
+    .too_large_hint = too_large_hint,
+};
+
+int
+main(int argc, char **argv)
+{
+    return weir_service_main(argc, argv, &gateway_spec);
+}

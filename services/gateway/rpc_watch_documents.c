@@ -1,0 +1,107 @@
+/*
+ * rpc_watch_documents.c - WatchDocuments: where to begin; the thread of watch.c does the rest.
+ */
+#include "services/gateway/check.h"
+#include "services/gateway/reads.h"
+#include "services/gateway/rpcs.h"
+#include "services/gateway/watch.h"
+
+typedef Weir__V1__WatchDocumentsRequest watch_request;
+
+enum { DOCUMENTS_MAX = 1000 };
+
+static weir_code
+check(const watch_request *request, weir_error *reterr)
+{
+    weir_code code = gateway_check_collection_id(request->collection_id, "collection_id", reterr);
+
+    if (code == WEIR_OK && request->n_document_ids > DOCUMENTS_MAX)
+        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "document_ids",
+            "document_ids holds %zu ids and 1,000 is the most", request->n_document_ids);
+    for (size_t i = 0; i < request->n_document_ids && code == WEIR_OK; i++)
+        code = gateway_check_document_id(request->document_ids[i], "document_ids", reterr);
+    return code;
+}
+
+/* After the event of the token; without one, after the newest change. */
+static weir_code
+find_start(gateway *self, const watch_request *request, weir_arena *arena, gateway_watch_wish *wish,
+    weir_error *reterr)
+{
+    gateway_published published;
+    weir_bytes content;
+
+    gateway_core_published(self->core, &published);
+    wish->after_change_no = published.change_no;
+    wish->wants_states = request->resume_token[0] == 0;
+    if (wish->wants_states)
+        return WEIR_OK;
+    if (!gateway_token_decode(arena, GATEWAY_TOKEN_RESUME, request->resume_token, &content) ||
+        content.size != 8 || weir_load_u64(content.data) > published.change_no)
+        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "resume_token",
+            "resume_token is not one that this server gave out");
+    wish->after_change_no = weir_load_u64(content.data);
+    return WEIR_OK;
+}
+
+static weir_code
+find_collection(gateway *self, weir_rpc_call *call, const watch_request *request,
+    gateway_watch_wish *wish, weir_error *reterr)
+{
+    collection_record *collection = NULL;
+    gateway_look look;
+
+    gateway_look_begin(&look, self->service->store, weir_rpc_call_arena(call));
+    const weir_code code = gateway_look_collection(&look, gateway_tenant(call),
+        request->collection_id, &collection, reterr);
+    gateway_look_end(&look);
+    if (code == WEIR_OK)
+        wish->collection_no = collection->collection_no;
+    return code;
+}
+
+static void
+watch_documents(gateway *self, weir_rpc_call *call, const watch_request *request)
+{
+    gateway_watch_wish wish = { .collection_id = request->collection_id,
+        .document_ids = request->document_ids,
+        .document_count = request->n_document_ids };
+    weir_error error = { .code = WEIR_OK };
+    weir_code code = check(request, &error);
+
+    if (code == WEIR_OK)
+        code = find_collection(self, call, request, &wish, &error);
+    if (code == WEIR_OK)
+        code = find_start(self, request, weir_rpc_call_arena(call), &wish, &error);
+    if (code == WEIR_OK)
+        code = gateway_watch_begin(self->watch, call, &wish, &error);
+    if (code != WEIR_OK)
+        weir_rpc_fail(call, &error);
+}
+
+GATEWAY_REQUEST(watch_documents, watch_request)
+
+void
+gateway_watch_documents_writable(weir_rpc_call *call, void *context)
+{
+    gateway_watch_tell(((gateway *)context)->watch, call, GATEWAY_WATCH_WRITABLE);
+}
+
+void
+gateway_watch_documents_cancelled(weir_rpc_call *call, void *context)
+{
+    gateway_watch_tell(((gateway *)context)->watch, call, GATEWAY_WATCH_CANCELLED);
+}
+
+void
+gateway_watch_documents_draining(weir_rpc_call *call, void *context)
+{
+    gateway_watch_tell(((gateway *)context)->watch, call, GATEWAY_WATCH_DRAINING);
+}
+
+void
+gateway_watch_documents_done(weir_rpc_call *call, void *context)
+{
+    (void)context;
+    gateway_watch_done(call);
+}
