@@ -54,6 +54,8 @@ typedef struct link_peers {
 
 bool link_peers_has(const link_peers *peers, const uint8_t id[WEIR_STORE_ID_SIZE]);
 void link_peers_add(link_peers *peers, const uint8_t id[WEIR_STORE_ID_SIZE]);
+/* Off the list: a RESET of a later era names it again. */
+void link_peers_remove(link_peers *peers, const uint8_t id[WEIR_STORE_ID_SIZE]);
 /* False when an entry has another size. */
 bool link_peers_read(link_peers *peers, const ProtobufCBinaryData *entries, size_t count);
 /* As repeated field: the array from the arena, the bytes borrowed. */

@@ -23,6 +23,17 @@ link_peers_add(link_peers *peers, const uint8_t id[WEIR_STORE_ID_SIZE])
     memcpy(peers->ids[peers->count++], id, WEIR_STORE_ID_SIZE);
 }
 
+void
+link_peers_remove(link_peers *peers, const uint8_t id[WEIR_STORE_ID_SIZE])
+{
+    for (size_t i = 0; i < peers->count; i++) {
+        if (!link_id_equal(peers->ids[i], id))
+            continue;
+        memmove(peers->ids[i], peers->ids[--peers->count], sizeof *peers->ids);
+        return;
+    }
+}
+
 bool
 link_peers_read(link_peers *peers, const ProtobufCBinaryData *entries, size_t count)
 {

@@ -76,9 +76,6 @@ check_reset(const weir_link_tx *tx, uint64_t era, const uint8_t id[WEIR_STORE_ID
         return weir_error_set(reterr, WEIR_INVALID_ARGUMENT,
             "a second RESET of era %llu names database %s: another loss needs another era",
             (unsigned long long)era, database);
-    if (link_peers_has(&tx->replaced, id))
-        return weir_error_set(reterr, WEIR_INVALID_ARGUMENT,
-            "database %s was replaced and is refused for ever", database);
     return WEIR_OK;
 }
 
@@ -98,6 +95,9 @@ adopt_named(weir_link_tx *tx, const uint8_t id[WEIR_STORE_ID_SIZE])
 {
     if (tx->has_peer && !link_id_equal(tx->peer_store_id, id))
         link_peers_add(&tx->replaced, tx->peer_store_id);
+    /* A link that had settled nothing may have adopted a new database before the gateway knew of it, and
+     * have been sent back to the old one: the later era is right. */
+    link_peers_remove(&tx->replaced, id);
     tx->has_peer = true;
     memcpy(tx->peer_store_id, id, WEIR_STORE_ID_SIZE);
     tx->has_peer_boot = false;

@@ -83,6 +83,7 @@ fill_stage(status_response *response, const weir_stage_status *status, weir_aren
     response->parked = status->counts.parked;
     response->oldest_ms = status->counts.oldest_ms;
     response->era = status->era;
+    response->applied_era = status->applied_era;
     response->alarms =
         weir_arena_alloc_zero(arena, (WEIR_LINK_COUNT + 1) * sizeof *response->alarms);
     for (uint32_t i = 0; i < status->link_count; i++) {

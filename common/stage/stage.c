@@ -256,6 +256,7 @@ publish_status(weir_stage *stage)
     pthread_mutex_lock(&stage->status_lock);
     stage->status.identity = stage->identity;
     stage->status.era = stage->era;
+    stage->status.applied_era = stage->applied_era;
     stage->status.counts = stage->counts;
     stage->status.rounds_total = stage->rounds_total;
     stage->status.events_total = stage->events_total;

@@ -208,6 +208,7 @@ typedef struct weir_stage_link_view {
 typedef struct weir_stage_status {
     weir_link_identity identity;
     uint64_t era;
+    uint64_t applied_era; /* greatest era of an ApplyEra in this start; 0: none yet */
     weir_stage_counts counts;
     uint64_t rounds_total, events_total; /* since the start */
     uint64_t commit_us_total;

@@ -5,6 +5,7 @@
  * core's effects in step.
  */
 #include "common/base/assert.h"
+#include "common/base/log.h"
 #include "common/stage/stage_internal.h"
 #include "weir/internal/v1/service.pb-c.h"
 
@@ -210,13 +211,17 @@ store_id_of(const Weir__Internal__V1__ApplyEraRequest *apply, weir_service_id se
     return NULL;
 }
 
-/* A link whose receiver is still the one that was adopted, and that is open, was not touched by the
- * loss. */
+/* A link that stopped before this era, that leads to a database that was replaced, or whose own
+ * database is new after a loss.  One that stopped in this very era has met a loss that the gateway has
+ * not decided yet: its alarm leads to the next era. */
 static bool
-is_untouched(const weir_link_tx_status *status, const uint8_t *receiver_store_id)
+needs_reset(const weir_link_tx_status *status, const uint8_t *receiver_store_id, uint64_t era)
 {
-    return status->state == WEIR_LINK_OPEN && status->has_peer &&
-        memcmp(status->peer_store_id, receiver_store_id, WEIR_STORE_ID_SIZE) == 0;
+    if (status->state == WEIR_LINK_REGRESSED)
+        return status->alarm_era < era;
+    if (!status->has_peer)
+        return era > 1;
+    return era > 1 && memcmp(status->peer_store_id, receiver_store_id, WEIR_STORE_ID_SIZE) != 0;
 }
 
 weir_code
@@ -227,26 +232,46 @@ weir_stage_reset_link(weir_stage *stage, weir_link_kind link,
     return weir_link_tx_reset(stage->tx[link], stage->era, receiver_store_id, stage->batch, reterr);
 }
 
+/* A request that is out of date (it names a database that was replaced since) is refused by the link:
+ * *ret_applied false, and the gateway says what is in force now. */
+static weir_code
+reset_if_needed(weir_stage *stage, weir_link_kind link, const uint8_t *receiver, bool *ret_applied,
+    weir_error *reterr)
+{
+    weir_link_tx_status status;
+
+    weir_link_tx_status_read(stage->tx[link], &status);
+    if (receiver == NULL || !needs_reset(&status, receiver, stage->era))
+        return WEIR_OK;
+    const weir_code code = weir_stage_reset_link(stage, link, receiver, reterr);
+    if (code != WEIR_INVALID_ARGUMENT)
+        return code;
+    weir_log(WEIR_LOG_WARN, "era.reset_refused", WEIR_STR("link", weir_link_spec_of(link)->name),
+        WEIR_STR("message", reterr != NULL ? reterr->message : ""));
+    *ret_applied = false;
+    return WEIR_OK;
+}
+
 weir_code
 stage_links_apply_era(weir_stage *stage, const weir_request *request, weir_error *reterr)
 {
     const Weir__Internal__V1__ApplyEraRequest *apply =
         (const Weir__Internal__V1__ApplyEraRequest *)request->message;
     weir_code code = weir_stage_raise_era(stage, apply->era, reterr);
+    bool is_applied = apply->era == stage->era;
 
     for (int kind = 1; kind < WEIR_LINK_COUNT && code == WEIR_OK && apply->era == stage->era;
         kind++) {
-        if (stage->tx[kind] == NULL)
-            continue;
-        const uint8_t *receiver = store_id_of(apply, weir_link_spec_of((weir_link_kind)kind)->to);
-        weir_link_tx_status status;
+        const weir_link_kind link = (weir_link_kind)kind;
 
-        weir_link_tx_status_read(stage->tx[kind], &status);
-        if (receiver != NULL && !is_untouched(&status, receiver))
-            code = weir_stage_reset_link(stage, (weir_link_kind)kind, receiver, reterr);
+        if (stage->tx[kind] != NULL)
+            code = reset_if_needed(stage, link, store_id_of(apply, weir_link_spec_of(link)->to),
+                &is_applied, reterr);
     }
     if (code != WEIR_OK)
         return code;
+    if (is_applied)
+        stage->applied_era = apply->era;
     Weir__Internal__V1__ApplyEraResponse *response =
         weir_arena_alloc(stage->arena, sizeof *response);
     weir__internal__v1__apply_era_response__init(response);

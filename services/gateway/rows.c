@@ -133,6 +133,18 @@ on_deleted(gateway_core *core, weir_stage *stage, const revision_id *id, documen
 
 /* ---- one more try, give up ---- */
 
+/* The epoch that was asked for is over, whatever the record's is: the asker forgets that one alone.
+ */
+static void
+tell_dropped(weir_stage *stage, const revision_id *id, const revision_record *revision,
+    int64_t asked_epoch)
+{
+    revision_record asked = *revision;
+
+    asked.epoch = asked_epoch;
+    gateway_tell(stage, id, &asked, LIFECYCLE(DROPPED));
+}
+
 static weir_code
 on_raise(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision,
     int64_t epoch, Weir__Internal__V1__Failure *failure, weir_error *reterr)
@@ -141,7 +153,7 @@ on_raise(gateway_core *core, weir_stage *stage, const revision_id *id, revision_
         revision->failure = failure;
         return gateway_raise(core, stage, id, revision, GATEWAY_LANE_NEW, reterr);
     }
-    gateway_tell(stage, id, revision, LIFECYCLE(DROPPED));
+    tell_dropped(stage, id, revision, epoch);
     return WEIR_OK;
 }
 
@@ -150,7 +162,7 @@ on_give_up(gateway_core *core, weir_stage *stage, const revision_id *id, revisio
     int64_t epoch, Weir__Internal__V1__Failure *failure, weir_error *reterr)
 {
     if (revision->epoch != epoch || !is_live(revision->state)) {
-        gateway_tell(stage, id, revision, LIFECYCLE(DROPPED));
+        tell_dropped(stage, id, revision, epoch);
         return WEIR_OK;
     }
     revision->failure = failure;

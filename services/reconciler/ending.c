@@ -181,7 +181,7 @@ reconciler_on_event(reconciler_core *core, weir_stage *stage, const lifecycle_ev
     case LIFECYCLE(DELETED):
         return forget_all(core, stage, event, reterr);
     case LIFECYCLE(DROPPED):
-        return forget_ending(core, stage, event, event->epoch, reterr);
+        return forget_ending(core, stage, event, event->epoch + 1, reterr);
     case LIFECYCLE(CHUNKED):
     case LIFECYCLE(EMBEDDED):
     case LIFECYCLE(DEFERRED):

@@ -1338,7 +1338,7 @@ a_reset_is_done_once_per_era(void **state)
 }
 
 static void
-a_reset_of_an_older_era_or_towards_a_replaced_database_is_an_invalid_argument(void **state)
+a_reset_of_an_older_era_or_a_second_one_of_an_era_is_an_invalid_argument(void **state)
 {
     pair *p = *state;
     weir_error error = { 0 };
@@ -1351,9 +1351,21 @@ a_reset_of_an_older_era_or_towards_a_replaced_database_is_an_invalid_argument(vo
         WEIR_INVALID_ARGUMENT);
     assert_int_equal(weir_link_tx_reset(p->tx, 8, first, p->a.batch, &error),
         WEIR_INVALID_ARGUMENT);
-    assert_int_equal(weir_link_tx_reset(p->tx, 9, first, p->a.batch, &error),
-        WEIR_INVALID_ARGUMENT);
     assert_int_equal(pair_tx(p).state, WEIR_LINK_WAITING);
+}
+
+static void
+a_reset_of_a_later_era_may_name_a_replaced_database_again(void **state)
+{
+    pair *p = *state;
+    weir_error error = { 0 };
+    uint8_t first[WEIR_STORE_ID_SIZE];
+
+    memcpy(first, p->b.identity.store_id, sizeof first);
+    a_receiver_with_another_database_is_an_alarm_when_rows_were_settled(state);
+    reset_a(p, 8);
+    assert_int_equal(weir_link_tx_reset(p->tx, 9, first, p->a.batch, &error), WEIR_OK);
+    assert_memory_equal(pair_tx(p).peer_store_id, first, sizeof first);
 }
 
 static void
@@ -1700,7 +1712,8 @@ main(void)
         TEST(a_reset_drops_rows_of_older_eras_and_keeps_those_of_its_own),
         TEST(a_reset_survives_a_crash_of_either_end),
         TEST(a_reset_is_done_once_per_era),
-        TEST(a_reset_of_an_older_era_or_towards_a_replaced_database_is_an_invalid_argument),
+        TEST(a_reset_of_an_older_era_or_a_second_one_of_an_era_is_an_invalid_argument),
+        TEST(a_reset_of_a_later_era_may_name_a_replaced_database_again),
         TEST(a_replaced_receiver_is_refused_without_an_alarm),
         TEST(a_reset_waits_for_rows_in_flight),
         TEST(a_reset_of_another_database_is_not_taken),
