@@ -53,6 +53,11 @@ typedef struct cli_command {
 
 extern const cli_command cli_commands[];
 
+/* The command that argv[1], or argv[1] and argv[2], name; *ret_words of them.  NULL: none. */
+const cli_command *cli_find_command(int argc, char **argv, int *ret_words);
+/* "dlq" alone: list the commands that begin with it on standard error; false: there are none. */
+bool cli_print_group(const char *word);
+
 /* ---- arguments (arguments.c) ---- */
 
 enum { CLI_VALUES_MAX = 256 };
@@ -138,7 +143,7 @@ cli_exit cli_explain(const cli *self, const weir_error *error);
 cli_exit cli_exit_of(weir_code code);
 /* --collection, or a sentence. */
 cli_exit cli_collection(const cli *self, char **ret_collection);
-/* SERVING at host:port by grpc.health.v1, at most timeout_ms. */
+/* SERVING at a gRPC target by grpc.health.v1, at most timeout_ms. */
 bool cli_is_serving(weir_rpc_runtime *runtime, const char *address, uint32_t timeout_ms);
 
 /* ---- commands ---- */

@@ -21,75 +21,6 @@ interrupted(int signal_number)
     _exit(CLI_INTERRUPTED);
 }
 
-/* Words of a command's name that argv begins with; 0: it does not. */
-static int
-matches(const cli_command *command, int argc, char **argv)
-{
-    const char *second = strchr(command->name, ' ');
-    const size_t size = second != NULL ? (size_t)(second - command->name) : strlen(command->name);
-
-    if (argc < 2 || strlen(argv[1]) != size || strncmp(argv[1], command->name, size) != 0)
-        return 0;
-    if (second == NULL)
-        return 1;
-    return argc >= 3 && strcmp(argv[2], second + 1) == 0 ? 2 : 0;
-}
-
-static const cli_command *
-find(int argc, char **argv, int *ret_words)
-{
-    for (const cli_command *it = cli_commands; it->name != NULL; it++) {
-        *ret_words = matches(it, argc, argv);
-        if (*ret_words > 0)
-            return it;
-    }
-    return NULL;
-}
-
-/* Names of the group that argv[1] begins: "dlq" alone lists its commands. */
-static bool
-print_group(const char *word)
-{
-    bool found = false;
-
-    for (const cli_command *it = cli_commands; it->name != NULL; it++) {
-        const size_t size = strlen(word);
-        if (strncmp(it->name, word, size) != 0 || it->name[size] != ' ')
-            continue;
-        fprintf(stderr, "%s  weir %-20s %s\n", found ? "" : "weir: which one?\n", it->name,
-            it->summary);
-        found = true;
-    }
-    return found;
-}
-
-cli_exit
-cli_help(cli *self)
-{
-    char *argv[] = { (char *)"weir", self->argument_count > 0 ? self->arguments[0] : NULL,
-        self->argument_count > 1 ? self->arguments[1] : NULL };
-    int words = 0;
-    const cli_command *command = find(self->argument_count + 1, argv, &words);
-
-    if (command != NULL)
-        cli_print_help(command);
-    else if (self->argument_count == 0)
-        cli_print_overview(stdout);
-    else if (!print_group(self->arguments[0]))
-        cli_complain("there is no command \"%s\"; see weir help", self->arguments[0]);
-    return self->argument_count == 0 || command != NULL ? CLI_OK : CLI_USAGE;
-}
-
-cli_exit
-cli_version(cli *self)
-{
-    if (self->json)
-        printf("{\"version\":\"%s\"}\n", WEIR_VERSION);
-    else
-        printf("weir %s\n", WEIR_VERSION);
-    return CLI_OK;
-}
-
 static cli_exit
 run(cli *self)
 {
@@ -124,9 +55,9 @@ main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--version") == 0)
         return (int)cli_version(&self);
-    self.command = find(argc, argv, &words);
+    self.command = cli_find_command(argc, argv, &words);
     if (self.command == NULL) {
-        if (!print_group(argv[1]))
+        if (!cli_print_group(argv[1]))
             cli_complain("there is no command \"%s\"; see weir help", argv[1]);
         return CLI_USAGE;
     }

@@ -39,7 +39,7 @@ find_data_dir(const cli *self, weir_config **ret_config, const weir_suite_config
 
 /* The service's own words; false: it does not answer. */
 static bool
-ask_service(cli *self, service_view *view)
+ask_service(cli *self, const char *target, service_view *view)
 {
     Weir__Internal__V1__GetStageStatusRequest request =
         WEIR__INTERNAL__V1__GET_STAGE_STATUS_REQUEST__INIT;
@@ -47,7 +47,7 @@ ask_service(cli *self, service_view *view)
     weir_error error = { 0 };
     bool answered = false;
 
-    if (weir_rpc_channel_open(self->runtime, view->grpc, NULL, &self->channel, &error) != WEIR_OK)
+    if (weir_rpc_channel_open(self->runtime, target, NULL, &self->channel, &error) != WEIR_OK)
         return false;
     if (cli_try(self, &weir__internal__v1__stage_service__descriptor, "GetStageStatus",
             &request.base, 2000, self->arena, &message, &error) == WEIR_OK) {
@@ -61,8 +61,11 @@ ask_service(cli *self, service_view *view)
 }
 
 static void
-look_at(cli *self, const suite_ids *ids, bool running, weir_service_id id, service_view *view)
+look_at(cli *self, const char *data_dir, const suite_ids *ids, bool running, weir_service_id id,
+    service_view *view)
 {
+    char target[1200];
+
     view->name = weir_service_name(id);
     view->process = &ids->services[id];
     view->state = running ? "RESTARTING" : "STOPPED";
@@ -73,7 +76,8 @@ look_at(cli *self, const suite_ids *ids, bool running, weir_service_id id, servi
         return;
     view->uptime_s = (weir_clock_wall_ms() - view->process->started_ms) / 1000;
     view->state = "NOT_SERVING";
-    if (ask_service(self, view) && cli_is_serving(self->runtime, view->grpc, 2000))
+    suite_socket(data_dir, id, target, sizeof target);
+    if (ask_service(self, target, view) && cli_is_serving(self->runtime, target, 2000))
         view->state = "SERVING";
 }
 
@@ -83,9 +87,9 @@ print_json(const service_view *views)
     printf("{\"services\":[");
     for (int i = WEIR_SERVICE_GATEWAY; i < WEIR_SERVICE_COUNT; i++) {
         const service_view *view = &views[i];
-        printf(
-            "%s{\"name\":\"%s\",\"pid\":%d,\"state\":\"%s\",\"grpc\":\"%s\",\"admin\":\"%s\",\"version\":\"%s\","
-            "\"uptime_s\":%lld,\"restarts\":%u}",
+        printf("%s{\"name\":\"%s\",\"pid\":%d,\"state\":\"%s\","
+               "\"grpc\":\"%s\",\"admin\":\"%s\",\"version\":\"%s\","
+               "\"uptime_s\":%lld,\"restarts\":%u}",
             i == WEIR_SERVICE_GATEWAY ? "" : ",", view->name, (int)view->process->pid, view->state,
             view->grpc, view->admin, view->version, (long long)view->uptime_s,
             view->process->restarts);
@@ -130,7 +134,7 @@ cli_status(cli *self)
     }
     self->runtime = weir_rpc_runtime_create(1);
     for (int i = WEIR_SERVICE_GATEWAY; i < WEIR_SERVICE_COUNT; i++)
-        look_at(self, &ids, running, (weir_service_id)i, &views[i]);
+        look_at(self, suite->common.data_dir, &ids, running, (weir_service_id)i, &views[i]);
     if (self->json)
         print_json(views);
     else

@@ -128,3 +128,9 @@ suite_endpoint(const char *listen_address, uint32_t port, char *out, size_t size
         host = "::1";
     snprintf(out, size, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, port);
 }
+
+void
+suite_socket(const char *data_dir, weir_service_id id, char *out, size_t size)
+{
+    snprintf(out, size, "unix:%s/run/%s.grpc", data_dir, weir_service_name(id));
+}

@@ -37,4 +37,8 @@ bool suite_lock_wait_free(const char *data_dir, int64_t timeout_ms);
 /* Where clients reach a listen address: "127.0.0.1:7070", "[::1]:7070". */
 void suite_endpoint(const char *listen_address, uint32_t port, char *out, size_t size);
 
+/* Where this machine reaches a service of the suite on data_dir and of no other: its Unix socket.
+ */
+void suite_socket(const char *data_dir, weir_service_id id, char *out, size_t size);
+
 #endif

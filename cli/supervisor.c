@@ -313,15 +313,15 @@ end_all(supervisor *self, const sigset_t *signals)
 
 /* ---- the loop ---- */
 
+/* By the Unix sockets: another suite may have the ports. */
 bool
 supervisor_all_serving(weir_rpc_runtime *runtime, const weir_suite_config *suite)
 {
-    char endpoint[128];
+    char target[1200];
 
-    for (unsigned i = WEIR_SERVICE_GATEWAY; i < WEIR_SERVICE_COUNT; i++) {
-        suite_endpoint(suite->common.listen_address, weir_suite_grpc_port(suite, i), endpoint,
-            sizeof endpoint);
-        if (!cli_is_serving(runtime, endpoint, 500))
+    for (int i = WEIR_SERVICE_GATEWAY; i < WEIR_SERVICE_COUNT; i++) {
+        suite_socket(suite->common.data_dir, (weir_service_id)i, target, sizeof target);
+        if (!cli_is_serving(runtime, target, 500))
             return false;
     }
     return true;

@@ -89,7 +89,7 @@ status(weir_service *service, void *self, Weir__Internal__V1__GetStageStatusResp
     response->dead_letters = 7;
 }
 
-static const weir_service_spec spec = {
+static weir_service_spec spec = {
     .id = WEIR_SERVICE_RECONCILER,
     .schema = 1,
     .tcp_apis = apis,
@@ -101,5 +101,10 @@ static const weir_service_spec spec = {
 int
 main(int argc, char **argv)
 {
+    const char *slash = strrchr(argv[0], '/');
+    const char *name = slash != NULL ? slash + 1 : argv[0];
+
+    if (strncmp(name, "weir-", 5) == 0)
+        spec.id = weir_service_from_name(name + 5);
     return weir_service_main(argc, argv, &spec);
 }

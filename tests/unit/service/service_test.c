@@ -423,7 +423,8 @@ the_metrics_please_promtool(void **state)
 {
     assert_int_equal(journal("x", DEADLINE_MS), WEIR_OK);
     const char *page = wait_for_metric(
-        "weir_rpc_requests_total{method=\"weir.internal.v1.ReconcilerService/GetJournal\",code=\"OK\"} 1");
+        "weir_rpc_requests_total{method=\"weir.internal.v1.ReconcilerService/GetJournal\","
+        "code=\"OK\"} 1");
 
     assert_in(page, "text/plain; version=0.0.4");
     assert_in(page, "weir_stage_queued{stage=\"reconcile\"} 0");
