@@ -390,7 +390,8 @@ run_documents(load *self, size_t count, size_t words)
         fill_ingest(self, &request, id, i);
         request.text = body;
         item.request = &request;
-        (void)weir_rpc_stream_send(run.stream, &item.base, &error);
+        if (weir_rpc_stream_send(run.stream, &item.base, &error) != WEIR_OK)
+            fprintf(stderr, "weir-load: item %zu: %s\n", i, error.message);
         free(body);
     }
     weir_rpc_stream_half_close(run.stream);
