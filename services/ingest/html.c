@@ -107,17 +107,10 @@ typedef struct surroundings {
     bool is_quote;
 } surroundings;
 
-/* The row of a table that is being read. */
-typedef struct row {
-    bool is_open;
-    bool has_cell;
-} row;
-
 typedef struct frame {
     const GumboNode *node;
     unsigned int next_child;
     surroundings around;  /* of the element's content */
-    row row_before;       /* of a TR: the row that it stands in */
     uint32_t item_number; /* of an OL: of its next item */
 } frame;
 
@@ -126,8 +119,8 @@ typedef struct walker {
     weir_buffer pending;
     bool is_space_due;
     char item_mark[16];
-    bool is_lenient; /* navigation counts too */
-    row row;
+    bool is_lenient;  /* navigation counts too */
+    bool is_row_open; /* the row of a table is being read */
     frame *stack;
     uint32_t depth;
 } walker;
@@ -191,7 +184,7 @@ kind_of(const walker *self, surroundings around)
 {
     if (around.heading_level > 0)
         return INGEST_BLOCK_HEADING;
-    if (self->row.is_open)
+    if (self->is_row_open)
         return INGEST_BLOCK_ROW;
     if (around.is_pre)
         return INGEST_BLOCK_CODE;
@@ -300,19 +293,18 @@ content_of(GumboTag tag, surroundings around)
 static void
 set_apart(walker *self, role found, surroundings around)
 {
-    if (!self->row.is_open || around.heading_level > 0) {
+    if (!self->is_row_open || around.heading_level > 0) {
         finish(self, around);
         return;
     }
     if (found == STRUCTURE) {
         finish(self, around);
-        self->row.is_open = false;
-    } else if (found == CELL && self->row.has_cell) {
+        self->is_row_open = false;
+    } else if (found == CELL) {
         append_separator(self, '\t');
     } else {
         self->is_space_due = true;
     }
-    self->row.has_cell = self->row.has_cell || found == CELL;
 }
 
 static void
@@ -343,7 +335,7 @@ enter_element(walker *self, const GumboNode *node, frame *parent, frame *new_fra
     if (element->tag == GUMBO_TAG_LI)
         mark_item(self, parent);
     if (element->tag == GUMBO_TAG_TR)
-        self->row = (row){ .is_open = true };
+        self->is_row_open = true;
     return true;
 }
 
@@ -355,14 +347,14 @@ leave_element(walker *self, const frame *left)
 
     if (found == INLINE)
         return;
-    if (tag == GUMBO_TAG_TR || !self->row.is_open || left->around.heading_level > 0)
+    if (tag == GUMBO_TAG_TR || !self->is_row_open || left->around.heading_level > 0)
         finish(self, left->around);
     else
         self->is_space_due = true;
     if (tag == GUMBO_TAG_LI)
         self->item_mark[0] = '\0'; /* of an item without text */
     if (tag == GUMBO_TAG_TR)
-        self->row = left->row_before;
+        self->is_row_open = false; /* so it was: a table takes apart the row that it stands in */
 }
 
 /* ---- the walk ---- */
@@ -388,7 +380,7 @@ static weir_code
 visit(walker *self, const GumboNode *node, weir_error *reterr)
 {
     frame *const parent = &self->stack[self->depth - 1];
-    frame child = { .node = node, .around = parent->around, .row_before = self->row };
+    frame child = { .node = node, .around = parent->around };
 
     switch (node->type) {
     case GUMBO_NODE_TEXT:

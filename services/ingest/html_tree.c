@@ -15,11 +15,11 @@
 
 #include "common/base/assert.h"
 #include "common/base/clock.h"
+#include "services/ingest/parsers.h"
 
 enum {
     OPEN_TAGS_MAX = 4096,
     MEMORY_BYTES_MAX = 512 << 20,
-    CPU_US_MAX = 10 * 1000 * 1000,
     ALLOCATIONS_BETWEEN_LOOKS = 1024,
     GRAIN = 16, /* sizes up to SMALL_MAX have a free list for each multiple of it */
     SMALL_MAX = 1024,
@@ -231,7 +231,7 @@ allocate(void *context, size_t size)
     block *found = size > MEMORY_BYTES_MAX ? NULL : self->freed[class];
 
     if (++self->allocations % ALLOCATIONS_BETWEEN_LOOKS == 0 &&
-        weir_clock_thread_cpu_us() - self->begin_us > CPU_US_MAX)
+        weir_clock_thread_cpu_us() - self->begin_us > INGEST_PARSE_CPU_US_MAX)
         longjmp(self->out, OUT_OF_TIME);
     if (found != NULL)
         self->freed[class] = found->next;
@@ -300,7 +300,7 @@ ingest_html_tree_parse(weir_bytes text, bool is_piece, ingest_html_tree *ret_tre
     if (escaped == OUT_OF_TIME)
         return weir_error_set(reterr, WEIR_PARSE_FAILED,
             "%zu bytes of HTML take more than %d seconds to parse", text.size,
-            CPU_US_MAX / 1000000);
+            INGEST_PARSE_CPU_US_MAX / 1000000);
     return weir_error_set(reterr, WEIR_PARSE_FAILED,
         "the tree of %zu bytes of HTML does not fit %d MiB", text.size, MEMORY_BYTES_MAX >> 20);
 }

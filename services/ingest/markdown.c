@@ -7,12 +7,14 @@
 #include <md4c.h>
 #include <stdio.h>
 
+#include "common/base/clock.h"
 #include "services/ingest/entities.h"
 #include "services/ingest/parsers.h"
 
 enum {
     LIST_DEPTH_MAX = 32, /* deeper items get a dash, whatever their list says */
     FRONT_MATTER_BYTES_MAX = 64 << 10,
+    CALLS_BETWEEN_LOOKS = 128,
     FLAGS = MD_FLAG_TABLES | MD_FLAG_STRIKETHROUGH | MD_FLAG_TASKLISTS,
 };
 
@@ -98,10 +100,8 @@ first_number(const MD_BLOCK_OL_DETAIL *detail)
 /* ---- md4c's callbacks ---- */
 
 static int
-enter_block(MD_BLOCKTYPE type, void *detail, void *context)
+enter_block(MD_BLOCKTYPE type, void *detail, markdown *self)
 {
-    markdown *const self = context;
-
     switch (type) {
     case MD_BLOCK_UL:
         enter_list(self, 0);
@@ -154,10 +154,8 @@ finish_html(markdown *self)
 }
 
 static int
-leave_block(MD_BLOCKTYPE type, void *detail, void *context)
+leave_block(MD_BLOCKTYPE type, void *detail, markdown *self)
 {
-    markdown *const self = context;
-
     (void)detail;
     switch (type) {
     case MD_BLOCK_UL:
@@ -199,13 +197,6 @@ leave_block(MD_BLOCKTYPE type, void *detail, void *context)
     return 0;
 }
 
-static int
-ignore_span(MD_SPANTYPE type, void *detail, void *context)
-{
-    (void)type, (void)detail, (void)context;
-    return 0;
-}
-
 static bool
 is_break_tag(const char *text, size_t size)
 {
@@ -226,7 +217,29 @@ append_html(markdown *self, const char *text, size_t size, bool in_block)
 typedef struct markdown_run {
     markdown state;
     bool in_html_block;
+    int64_t begin_us;
+    uint32_t calls;
 } markdown_run;
+
+/* md4c is linear but for a few things, such as a long link definition that is used a million times.
+ * Non-zero ends the parse. */
+static int
+look_at_clock(markdown_run *run)
+{
+    if (++run->calls % CALLS_BETWEEN_LOOKS != 0 ||
+        weir_clock_thread_cpu_us() - run->begin_us <= INGEST_PARSE_CPU_US_MAX)
+        return 0;
+    run->state.code = weir_error_set(run->state.error, WEIR_PARSE_FAILED,
+        "the Markdown takes more than %d seconds to parse", INGEST_PARSE_CPU_US_MAX / 1000000);
+    return 1;
+}
+
+static int
+ignore_span(MD_SPANTYPE type, void *detail, void *context)
+{
+    (void)type, (void)detail;
+    return look_at_clock(context);
+}
 
 static int
 take_text(MD_TEXTTYPE type, const MD_CHAR *text, MD_SIZE size, void *context)
@@ -256,21 +269,25 @@ take_text(MD_TEXTTYPE type, const MD_CHAR *text, MD_SIZE size, void *context)
         append_html(self, text, size, run->in_html_block);
         break;
     }
-    return 0;
+    return look_at_clock(run);
 }
 
 static int
 enter(MD_BLOCKTYPE type, void *detail, void *context)
 {
-    ((markdown_run *)context)->in_html_block = type == MD_BLOCK_HTML;
-    return enter_block(type, detail, context);
+    markdown_run *const run = context;
+
+    run->in_html_block = type == MD_BLOCK_HTML;
+    return look_at_clock(run) != 0 ? 1 : enter_block(type, detail, &run->state);
 }
 
 static int
 leave(MD_BLOCKTYPE type, void *detail, void *context)
 {
-    ((markdown_run *)context)->in_html_block = false;
-    return leave_block(type, detail, context);
+    markdown_run *const run = context;
+
+    run->in_html_block = false;
+    return leave_block(type, detail, &run->state);
 }
 
 /* ---- front matter ---- */
@@ -338,7 +355,8 @@ weir_code
 ingest_parse_markdown(weir_bytes text, ingest_builder *builder, weir_error *reterr)
 {
     const weir_bytes body = skip_front_matter(text, builder);
-    markdown_run run = { .state = { .builder = builder, .error = reterr } };
+    markdown_run run = { .state = { .builder = builder, .error = reterr },
+        .begin_us = weir_clock_thread_cpu_us() };
     const MD_PARSER parser = { .flags = FLAGS,
         .enter_block = enter,
         .leave_block = leave,

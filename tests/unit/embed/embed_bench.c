@@ -160,8 +160,8 @@ through_library(const embedder_model *model, const weir_bytes *texts, size_t cou
     const double wall = (double)(weir_clock_mono_us() - begin_us) / 1e6;
     const double rate = (double)tokens * 1e6 / (double)cpu_us;
 
-    (void)printf(
-        "embedder_model_embed on %zu threads: %.0f tokens per CPU second (%.3f of bare), %.0f per second\n",
+    (void)printf("embedder_model_embed on %zu threads: %.0f tokens per CPU second (%.3f of bare), "
+                 "%.0f per second\n",
         threads, rate, rate / bare, (double)tokens / wall);
 }
 

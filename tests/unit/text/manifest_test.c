@@ -15,9 +15,9 @@
         __VA_ARGS__, NULL \
     }
 
-static const char json[] =
-    "{ \"skip\": [1, {\"b\": \"}\"}, \"\\\"\"], \"n\": 42,\n \"a\": {\"b\": \"c d\", \"e\":\"x\\n\"},"
-    " \"yes\": true , \"no\": false}";
+static const char json[] = "{ \"skip\": [1, {\"b\": \"}\"}, "
+                           "\"\\\"\"], \"n\": 42,\n \"a\": {\"b\": \"c d\", \"e\":\"x\\n\"},"
+                           " \"yes\": true , \"no\": false}";
 
 static void
 members_are_found_by_path(void **state)
