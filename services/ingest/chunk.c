@@ -302,7 +302,7 @@ emit(chunker *self, size_t words, weir_error *reterr)
 
     if (self->out.count == most)
         return weir_error_set(reterr, WEIR_TOO_MANY_CHUNKS,
-            "the document gives more than %u chunks of %u tokens (cut %zu of %zu bytes); split the document",
+            "the document gives more than %u chunks of %u tokens (cut %zu of %zu bytes); split it",
             most, self->chunking->max_tokens, self->window[0].start, self->text.size);
     for (size_t i = 0; i < words; i++)
         tokens += self->window[i].token_count;
