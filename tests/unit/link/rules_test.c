@@ -888,6 +888,8 @@ a_hole_in_the_outbox_is_corrupt_when_it_is_reached(void **state)
     restart_a(p);
     open_link(p);
     assert_int_equal(pair_pump_a(p, &error), WEIR_CORRUPT);
+    assert_non_null(strstr(error.message, "row 2"));
+    assert_non_null(strstr(error.message, "missing"));
     assert_int_equal(pair_tx(p).sent, 1); /* the row before it has left, none behind it does */
     assert_int_equal(p->forth.count, 1);
 }
@@ -919,9 +921,9 @@ rows_beyond_the_memory_are_read_back_in_order(void **state)
     OK(pair_start_a(p, &error));
     weir_link_rx_set_credit(p->rx, 1000);
     open_link(p);
-    for (uint64_t id = 1; id <= 400; id += 100)
+    for (uint64_t id = 1; id <= 2500; id += 100)
         send_rows(p, id, 100);
-    assert_int_equal(pair_tx(p).acked, 400);
+    assert_int_equal(pair_tx(p).acked, 2500);
     assert_int_equal(pair_tx(p).resent_total, 0);
 }
 
@@ -1448,6 +1450,121 @@ a_sender_put_back_to_before_a_reset_is_an_alarm(void **state)
     assert_int_equal(pair_tx(p).state, WEIR_LINK_REGRESSED);
 }
 
+static void
+wipe_b(pair *p)
+{
+    weir_error error = { 0 };
+
+    weir_link_rx_destroy(&p->rx);
+    weir_batch_destroy(&p->b.batch);
+    weir_store_mem_wipe(p->b.store);
+    OK(pair_start_b(p, &error));
+}
+
+static void
+a_late_answer_of_a_database_that_was_lost_before_the_reset_is_ignored(void **state)
+{
+    pair *p = with_five_settled(state);
+
+    wipe_b(p);
+    p->now_ms += LINK_HELLO_MS;
+    pump_a(p);
+    take_forth(p);
+    commit_b(p); /* its answer stays on the way */
+    wipe_b(p);
+    reset_a(p, 1);
+    take_back(p);
+    assert_int_equal(pair_tx(p).state, WEIR_LINK_WAITING);
+    say_hello_again(p);
+    assert_int_equal(pair_tx(p).state, WEIR_LINK_OPEN);
+}
+
+static void
+a_receiver_that_does_not_know_the_reset_of_a_sender_does_not_adopt_it(void **state)
+{
+    pair *p = with_five_settled(state);
+
+    reset_a(p, 1);
+    say_hello_again(p);
+    wipe_b(p);
+    say_hello_again(p);
+    assert_false(pair_rx(p).has_peer);
+    assert_int_equal(pair_tx(p).state, WEIR_LINK_REGRESSED);
+}
+
+static void
+no_rows_are_taken_while_a_reset_waits(void **state)
+{
+    pair *p = *state;
+
+    open_link(p);
+    append(p, 1, 2);
+    commit_a(p);
+    pump_a(p);
+    take_forth(p); /* in flight */
+    append(p, 3, 2);
+    commit_a(p);
+    pump_a(p); /* on their way when the RESET comes */
+    reset_a(p, 1);
+    p->now_ms += LINK_HELLO_MS;
+    pump_a(p);
+    pair_swap(&p->forth, 0, p->forth.count - 1); /* the HELLO overtakes */
+    take_forth(p);
+    assert_int_equal(pair_rx(p).received, 2);
+    assert_int_equal(pair_rx(p).refused_total, 2);
+}
+
+static void
+no_rows_are_taken_of_a_sender_in_alarm(void **state)
+{
+    pair *p = *state;
+
+    open_link(p);
+    send_rows(p, 1, 2);
+    weir_store *copy = weir_store_mem_clone(p->a.store);
+    send_rows(p, 3, 3);
+    append(p, 6, 2);
+    commit_a(p);
+    pump_a(p); /* rows of the past that is lost now */
+    put_back_a(p, copy);
+    pump_a(p);
+    pair_swap(&p->forth, 0, p->forth.count - 1);
+    take_forth(p);
+    assert_true(strlen(pair_rx(p).alarm) > 0);
+    assert_int_equal(pair_rx(p).received, 5);
+}
+
+static void
+a_cursor_beyond_every_row_is_an_alarm(void **state)
+{
+    pair *p = with_five_settled(state);
+
+    p->now_ms += LINK_HELLO_MS;
+    pump_a(p);
+    take_forth(p);
+    commit_b(p);
+    Weir__Internal__V1__Frame *frame = peek(p, &p->back, 0);
+    frame->answer->cursor = 6;
+    replace(&p->back, 0, frame);
+    take_back(p);
+    assert_int_equal(pair_tx(p).state, WEIR_LINK_REGRESSED);
+}
+
+static void
+rows_of_a_link_without_an_era_pass_in_any_era(void **state)
+{
+    pair *p = *state;
+
+    p->b_era = 5;
+    open_link(p);
+    append(p, 1, 2);
+    commit_a(p);
+    pump_a(p);
+    take_forth(p);
+    assert_int_equal(p->flight_count, 2);
+    assert_int_equal(pair_rx(p).old_era_total, 0);
+}
+
 /* ---- records and identity ---- */
 
 static void
@@ -1718,6 +1835,12 @@ main(void)
         TEST(a_reset_waits_for_rows_in_flight),
         TEST(a_reset_of_another_database_is_not_taken),
         TEST(a_sender_put_back_to_before_a_reset_is_an_alarm),
+        TEST(a_late_answer_of_a_database_that_was_lost_before_the_reset_is_ignored),
+        TEST(a_receiver_that_does_not_know_the_reset_of_a_sender_does_not_adopt_it),
+        TEST(no_rows_are_taken_while_a_reset_waits),
+        TEST(no_rows_are_taken_of_a_sender_in_alarm),
+        TEST(a_cursor_beyond_every_row_is_an_alarm),
+        TEST(rows_of_a_link_without_an_era_pass_in_any_era),
         TEST(an_identity_counts_starts_and_knows_an_unclean_end),
         TEST(another_services_database_is_schema_unsupported),
         TEST(damaged_records_are_corrupt),
