@@ -40,30 +40,36 @@ run(cli *self)
     return result;
 }
 
-int
-main(int argc, char **argv)
+static cli_exit
+dispatch(cli *self, int argc, char **argv)
 {
-    cli self = { .arena = weir_arena_create(0) };
     int words = 0;
 
-    weir_log_init("weir", true, WEIR_LOG_ERROR);
-    signal(SIGINT, interrupted);
-    signal(SIGPIPE, SIG_IGN);
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         cli_print_overview(argc < 2 ? stderr : stdout);
         return argc < 2 ? CLI_USAGE : CLI_OK;
     }
     if (strcmp(argv[1], "--version") == 0)
-        return (int)cli_version(&self);
-    self.command = cli_find_command(argc, argv, &words);
-    if (self.command == NULL) {
+        return cli_version(self);
+    self->command = cli_find_command(argc, argv, &words);
+    if (self->command == NULL) {
         if (!cli_print_group(argv[1]))
             cli_complain("there is no command \"%s\"; see weir help", argv[1]);
         return CLI_USAGE;
     }
-    cli_exit result = cli_parse(&self, argc - words, argv + words);
-    if (result == CLI_OK)
-        result = run(&self);
+    const cli_exit result = cli_parse(self, argc - words, argv + words);
+    return result == CLI_OK ? run(self) : result;
+}
+
+int
+main(int argc, char **argv)
+{
+    cli self = { .arena = weir_arena_create(0) };
+
+    weir_log_init("weir", true, WEIR_LOG_ERROR);
+    signal(SIGINT, interrupted);
+    signal(SIGPIPE, SIG_IGN);
+    const cli_exit result = dispatch(&self, argc, argv);
     weir_arena_destroy(&self.arena);
     return (int)result;
 }

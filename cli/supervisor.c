@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "weir/v1/system.pb-c.h"
 
 extern char **environ;
 
@@ -27,6 +28,7 @@ enum {
     TAIL_LINES = 10,
     EXIT_FATAL = 70,
     SERVICE_ARGUMENTS = 8,
+    INFO_TIMEOUT_MS = 5000,
 };
 
 /* ---- logs ---- */
@@ -327,8 +329,29 @@ supervisor_all_serving(weir_rpc_runtime *runtime, const weir_suite_config *suite
     return true;
 }
 
+/* The default model, with a note when it is not the one that was wanted. */
+static void
+print_model(weir_rpc_runtime *runtime, const char *endpoint)
+{
+    Weir__V1__GetServerInfoRequest request = WEIR__V1__GET_SERVER_INFO_REQUEST__INIT;
+    ProtobufCMessage *message = NULL;
+    weir_error error = { 0 };
+    cli asker = { .runtime = runtime, .arena = weir_arena_create(0) };
+
+    if (weir_rpc_channel_open(runtime, endpoint, NULL, &asker.channel, &error) == WEIR_OK &&
+        cli_try(&asker, &weir__v1__system_service__descriptor, "GetServerInfo", &request.base,
+            INFO_TIMEOUT_MS, asker.arena, &message, &error) == WEIR_OK) {
+        const Weir__V1__GetServerInfoResponse *info = (const void *)message;
+        printf("  model    %s%s%s\n", info->default_embedding_model,
+            info->default_embedding_model_note[0] != '\0' ? ": " : "",
+            info->default_embedding_model_note);
+    }
+    weir_rpc_channel_close(&asker.channel);
+    weir_arena_destroy(&asker.arena);
+}
+
 void
-supervisor_print_addresses(const weir_suite_config *suite)
+supervisor_print_addresses(weir_rpc_runtime *runtime, const weir_suite_config *suite)
 {
     char grpc[128];
     char json[128];
@@ -345,6 +368,7 @@ supervisor_print_addresses(const weir_suite_config *suite)
            "  data     %s\n"
            "  logs     %s/log\n",
         grpc, json, admin, suite->common.data_dir, suite->common.data_dir);
+    print_model(runtime, grpc);
     fflush(stdout);
 }
 
@@ -355,8 +379,8 @@ announce(supervisor *self, weir_rpc_runtime **runtime_p)
         !supervisor_all_serving(*runtime_p, self->suite))
         return;
     self->announced = true;
+    supervisor_print_addresses(*runtime_p, self->suite);
     weir_rpc_runtime_destroy(runtime_p);
-    supervisor_print_addresses(self->suite);
 }
 
 static bool
@@ -371,13 +395,15 @@ start_all(supervisor *self)
 static cli_exit
 loop(supervisor *self, const sigset_t *signals, weir_rpc_runtime **runtime_p)
 {
-    const struct timespec tick = { .tv_nsec = TICK_MS * 1000000 };
+    const struct timespec soon = { .tv_nsec = TICK_MS * 1000000 };
+    const struct timespec later = { .tv_sec = 1 };
 
     if (!start_all(self))
         return CLI_ERROR;
     for (;;) {
-        const int taken = sigtimedwait(signals, NULL, &tick);
-        if (taken == SIGTERM || taken == SIGINT)
+        const bool hurry = !self->announced || alive(self) < WEIR_SERVICE_COUNT - 1;
+        const int taken = sigtimedwait(signals, NULL, hurry ? &soon : &later);
+        if (taken == SIGTERM || taken == SIGINT || taken == SIGHUP)
             return CLI_OK;
         if (!reap(self) || !restart_due(self))
             return CLI_ERROR;

@@ -34,6 +34,7 @@ void supervisor_log_path(const weir_suite_config *suite, const char *name, char 
 void supervisor_print_tail(const char *path, size_t lines);
 /* All five are SERVING by their health service. */
 bool supervisor_all_serving(weir_rpc_runtime *runtime, const weir_suite_config *suite);
-void supervisor_print_addresses(const weir_suite_config *suite);
+/* Where it is reached, and by which model it embeds. */
+void supervisor_print_addresses(weir_rpc_runtime *runtime, const weir_suite_config *suite);
 
 #endif

@@ -15,7 +15,6 @@
 
 #include "cli/supervisor.h"
 #include "common/base/clock.h"
-#include "weir/v1/system.pb-c.h"
 
 extern char **environ;
 
@@ -125,27 +124,17 @@ make_absolute(weir_config *config, const weir_suite_config *suite)
     return CLI_ERROR;
 }
 
-/* The default model, when it is not the one that was wanted. */
-static void
-print_model_note(cli *self, const weir_suite_config *suite)
+static cli_exit
+find_program(char *out, size_t size)
 {
-    Weir__V1__GetServerInfoRequest request = WEIR__V1__GET_SERVER_INFO_REQUEST__INIT;
-    ProtobufCMessage *message = NULL;
-    char endpoint[128];
-    weir_error error = { 0 };
+    const ssize_t length = readlink("/proc/self/exe", out, size - 1);
 
-    suite_endpoint(suite->common.listen_address, weir_suite_grpc_port(suite, 1), endpoint,
-        sizeof endpoint);
-    self->runtime = weir_rpc_runtime_create(1);
-    if (weir_rpc_channel_open(self->runtime, endpoint, NULL, &self->channel, &error) == WEIR_OK &&
-        cli_try(self, &weir__v1__system_service__descriptor, "GetServerInfo", &request.base, 5000,
-            self->arena, &message, &error) == WEIR_OK) {
-        const Weir__V1__GetServerInfoResponse *info = (const void *)message;
-        printf("  model    %s%s%s\n", info->default_embedding_model,
-            info->default_embedding_model_note[0] != '\0' ? ": " : "",
-            info->default_embedding_model_note);
+    if (length < 0) {
+        cli_complain("/proc/self/exe: %s", strerror(errno));
+        return CLI_ERROR;
     }
-    cli_disconnect(self);
+    out[length] = '\0';
+    return CLI_OK;
 }
 
 /* ---- in the background ---- */
@@ -156,12 +145,15 @@ spawn_detached(const weir_suite_config *suite, const up_arguments *arguments, pi
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     char log[1200];
-    char *argv[ARGUMENTS_MAX + 8] = { (char *)"weir", (char *)"up", (char *)"--data",
+    char program[PATH_MAX];
+    char *argv[ARGUMENTS_MAX + 8] = { program, (char *)"up", (char *)"--data",
         (char *)suite->common.data_dir };
     size_t count = 4;
 
     for (size_t i = 0; i < arguments->count; i++)
         argv[count++] = arguments->list[i];
+    if (find_program(program, sizeof program) != CLI_OK)
+        return CLI_ERROR;
     supervisor_log_path(suite, "up", log, sizeof log);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
@@ -170,8 +162,7 @@ spawn_detached(const weir_suite_config *suite, const up_arguments *arguments, pi
     posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
-    const int problem =
-        posix_spawn(ret_pid, "/proc/self/exe", &actions, &attributes, argv, environ);
+    const int problem = posix_spawn(ret_pid, program, &actions, &attributes, argv, environ);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     if (problem == 0)
@@ -198,6 +189,7 @@ wait_serving(const weir_suite_config *suite, pid_t pid, int64_t timeout_ms)
             supervisor_print_tail(log, TAIL_LINES);
         } else if (supervisor_all_serving(runtime, suite)) {
             result = CLI_OK;
+            supervisor_print_addresses(runtime, suite);
         } else {
             weir_clock_sleep_ms(50);
         }
@@ -222,34 +214,15 @@ detach(cli *self, const weir_suite_config *suite, const up_arguments *arguments)
     result = spawn_detached(suite, arguments, &pid);
     if (result == CLI_OK)
         result = wait_serving(suite, pid, timeout_ms);
-    if (result == CLI_OK) {
-        supervisor_print_addresses(suite);
-        print_model_note(self, suite);
-    } else if (result == CLI_TIMED_OUT) {
+    if (result == CLI_TIMED_OUT)
         cli_complain(
             "not all services serve after %.0f s; they go on trying: `weir status --data %s`, "
             "logs in %s/log",
             (double)timeout_ms / 1e3, suite->common.data_dir, suite->common.data_dir);
-    }
     return result;
 }
 
 /* ---- in the foreground ---- */
-
-static cli_exit
-find_program_dir(char *out, size_t size)
-{
-    char path[PATH_MAX];
-    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-
-    if (length < 0) {
-        cli_complain("/proc/self/exe: %s", strerror(errno));
-        return CLI_ERROR;
-    }
-    path[length] = '\0';
-    snprintf(out, size, "%s", dirname(path));
-    return CLI_OK;
-}
 
 static cli_exit
 supervise(const weir_suite_config *suite, const up_arguments *arguments)
@@ -257,12 +230,14 @@ supervise(const weir_suite_config *suite, const up_arguments *arguments)
     supervisor it = { .suite = suite,
         .arguments = arguments->list,
         .argument_count = arguments->count };
-    cli_exit result = find_program_dir(it.program_dir, sizeof it.program_dir);
+    char program[PATH_MAX];
+    cli_exit result = find_program(program, sizeof program);
 
     if (result == CLI_OK)
         result = suite_lock_take(suite->common.data_dir, &it.lock_fd);
     if (result != CLI_OK)
         return result;
+    snprintf(it.program_dir, sizeof it.program_dir, "%.1000s", dirname(program));
     result = supervisor_run(&it);
     close(it.lock_fd);
     return result;

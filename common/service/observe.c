@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/service/service_internal.h"
 
 #define DURATION weir_metrics_duration_buckets, 18
@@ -219,6 +220,45 @@ grpc_status_name(int status)
     return status >= 0 && status <= 16 ? names[status] : "UNKNOWN";
 }
 
+/* A failure can be found by its request id; what comes by the thousand under load is kept for
+ * debugging. */
+static weir_log_level
+level_of(int grpc_status)
+{
+    enum {
+        OK = 0,
+        CANCELLED = 1,
+        UNKNOWN = 2,
+        EXHAUSTED = 8,
+        INTERNAL = 13,
+        UNAVAILABLE = 14,
+        DATA_LOSS = 15
+    };
+
+    switch (grpc_status) {
+    case OK:
+    case CANCELLED:
+    case EXHAUSTED:
+    case UNAVAILABLE:
+        return WEIR_LOG_DEBUG;
+    case UNKNOWN:
+    case INTERNAL:
+    case DATA_LOSS:
+        return WEIR_LOG_WARN;
+    default:
+        return WEIR_LOG_INFO;
+    }
+}
+
+static void
+log_call(const weir_rpc_call_stats *stats)
+{
+    weir_log(level_of(stats->grpc_status), "call.finished", WEIR_STR("method", stats->path),
+        WEIR_STR("code", grpc_status_name(stats->grpc_status)),
+        WEIR_STR("reason", weir_code_name(stats->code)), WEIR_STR("request_id", stats->request_id),
+        WEIR_INT("duration_ms", stats->duration_us / 1000), WEIR_STR("message", stats->message));
+}
+
 void
 service_metrics_observe_call(const weir_rpc_call_stats *stats, void *context)
 {
@@ -231,6 +271,7 @@ service_metrics_observe_call(const weir_rpc_call_stats *stats, void *context)
     weir_metric_observe(weir_metrics_series(service->metrics, "weir_rpc_duration_seconds", method,
                             NULL, NULL),
         (double)stats->duration_us / 1e6);
+    log_call(stats);
 }
 
 void
