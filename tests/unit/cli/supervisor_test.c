@@ -171,6 +171,33 @@ a_killed_service_comes_back_at_once(void **state)
         before.services[WEIR_SERVICE_GATEWAY].pid);
 }
 
+/* The time in milliseconds until the service has another process. */
+static int64_t
+kill_and_wait(weir_service_id id)
+{
+    const int64_t begun_ms = weir_clock_mono_ms();
+    const pid_t old = ids_now().services[id].pid;
+
+    kill(old, SIGKILL);
+    for (;;) {
+        const pid_t now = ids_now().services[id].pid;
+        if (now != old && now != 0)
+            return weir_clock_mono_ms() - begun_ms;
+        pause_ms(5);
+        assert_true(weir_clock_mono_ms() - begun_ms < DEADLINE_MS);
+    }
+}
+
+static void
+a_service_that_falls_again_waits(void **state)
+{
+    up();
+    (void)kill_and_wait(WEIR_SERVICE_INGEST);
+    assert_true(kill_and_wait(WEIR_SERVICE_INGEST) >= 900);
+    assert_true(kill_and_wait(WEIR_SERVICE_INGEST) >= 1900);
+    assert_int_equal(ids_now().services[WEIR_SERVICE_INGEST].restarts, 3);
+}
+
 static void
 services_die_with_their_supervisor_and_a_new_one_starts(void **state)
 {
@@ -275,6 +302,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(it_starts_says_how_it_is_and_ends),
         CASE(a_killed_service_comes_back_at_once),
+        CASE(a_service_that_falls_again_waits),
         CASE(services_die_with_their_supervisor_and_a_new_one_starts),
         CASE(a_second_suite_on_the_same_folder_is_a_conflict),
         CASE(a_port_in_use_ends_the_start_with_the_reason),

@@ -329,6 +329,7 @@ stop_tells_owners_and_waits_for_their_answers(void **state)
     weir_http_respond_text(held, 200, "text/plain", "bye");
     pthread_join(stopper, NULL);
     assert_null(server);
+    assert_int_not_equal(sem_trywait(&gone), 0); /* told once */
     close(fd);
 }
 
