@@ -22,18 +22,20 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 # First and last code point of the scripts that odd strings are made of.
 SCRIPTS = [
-    (0x20, 0x7E), (0x20, 0x7E), (0x61, 0x7A), (0x00, 0x20), (0x80, 0xFF), (0x100, 0x24F), (0x250, 0x2FF), (0x300, 0x36F),
-    (0x370, 0x3FF), (0x400, 0x52F), (0x530, 0x5FF), (0x600, 0x6FF), (0x700, 0x8FF), (0x900, 0xDFF), (0xE00, 0xFFF),
-    (0x1100, 0x11FF), (0x1E00, 0x1FFF), (0x2000, 0x206F), (0x2070, 0x2BFF), (0x3000, 0x30FF), (0x3400, 0x9FFF),
-    (0xAC00, 0xD7A3), (0xE000, 0xF8FF), (0xF900, 0xFAFF), (0xFB00, 0xFFFD), (0x10000, 0x10FFF), (0x11000, 0x12FFF),
-    (0x16A00, 0x1D7FF), (0x1F000, 0x1FAFF), (0x20000, 0x2FA1F), (0xE0000, 0xE01EF), (0x10FF00, 0x10FFFF),
+    (0x20, 0x7E), (0x20, 0x7E), (0x61, 0x7A), (0x00, 0x20), (0x80, 0xFF), (0x100, 0x24F), (0x250, 0x2FF),
+    (0x300, 0x36F), (0x370, 0x3FF), (0x400, 0x52F), (0x530, 0x5FF), (0x600, 0x6FF), (0x700, 0x8FF),
+    (0x900, 0xDFF), (0xE00, 0xFFF), (0x1100, 0x11FF), (0x1E00, 0x1FFF), (0x2000, 0x206F), (0x2070, 0x2BFF),
+    (0x3000, 0x30FF), (0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0xE000, 0xF8FF), (0xF900, 0xFAFF), (0xFB00, 0xFFFD),
+    (0x10000, 0x10FFF), (0x11000, 0x12FFF), (0x16A00, 0x1D7FF), (0x1F000, 0x1FAFF), (0x20000, 0x2FA1F),
+    (0xE0000, 0xE01EF), (0x10FF00, 0x10FFFF),
 ]
 PIECES = [
-    "[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]", "[cls]", "[ SEP ]", "##ing", "don't", "e.g.", "U.S.A.", "C++", "a\u0301",
-    "\u1100\u1161\u11a8", "\u0130stanbul", "stra\u00dfe", "na\u00efve", "co\u00f6perate", "\ufb01nd", "\u2260", "\u037e",
-    "\u200b", "\u200d", "\ufeff", "\u00ad", "\u00a0", "\u3000", "\u2028", "\x85", "\x00", "\x0b", "\x0c", "\r\n", "\ufffd",
-    "x" * 99, "x" * 100, "x" * 101, "\u00e9" * 100, "\u00e9" * 101, "\uac00" * 40, "\u4e2d\u6587", "https://example.org/a?b=c#d",
-    "$12,345.67", "2026-01-31T12:34:56Z", "\U0001f469\u200d\U0001f4bb", "1e-9", "foo_bar", "\u2019s", "\u201cq\u201d",
+    "[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]", "[cls]", "[ SEP ]", "##ing", "don't", "e.g.", "U.S.A.", "C++",
+    "a\u0301", "\u1100\u1161\u11a8", "\u0130stanbul", "stra\u00dfe", "na\u00efve", "co\u00f6perate", "\ufb01nd",
+    "\u2260", "\u037e", "\u200b", "\u200d", "\ufeff", "\u00ad", "\u00a0", "\u3000", "\u2028", "\x85", "\x00",
+    "\x0b", "\x0c", "\r\n", "\ufffd", "x" * 99, "x" * 100, "x" * 101, "\u00e9" * 100, "\u00e9" * 101,
+    "\uac00" * 40, "\u4e2d\u6587", "https://example.org/a?b=c#d", "$12,345.67", "2026-01-31T12:34:56Z",
+    "\U0001f469\u200d\U0001f4bb", "1e-9", "foo_bar", "\u2019s", "\u201cq\u201d",
 ]
 
 

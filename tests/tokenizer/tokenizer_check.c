@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tests/tokenizer/vectors.h"
 
@@ -19,6 +20,10 @@ main(int argc, char **argv)
     if (argc != 3) {
         (void)fprintf(stderr, "usage: tokenizer_check VOCAB VECTORS\n");
         return 2;
+    }
+    if (access(argv[1], R_OK) != 0 || access(argv[2], R_OK) != 0) {
+        (void)printf("no model, or no vectors: tests/tokenizer/run.sh makes them\n");
+        return 77;
     }
     if (weir_wordpiece_open(argv[1], &wordpiece, &error) != WEIR_OK) {
         (void)fprintf(stderr, "%s\n", error.message);

@@ -79,7 +79,7 @@ static void
 every_page_of_the_manuals_is_read_and_cut(void **state)
 {
     static const char *const folders[] = { "/usr/share/doc/debian-policy",
-        "/usr/share/doc/debian-faq", "/usr/share/doc/debian-reference-common",
+        "/usr/share/doc/debian/FAQ", "/usr/share/doc/debian-reference-common",
         "/usr/share/developers-reference" };
     weir_model model;
     weir_error error = { 0 };
