@@ -352,10 +352,8 @@ gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link,
 
     weir_stage_link_status(stage, link, &status);
     const weir_service_id to = weir_link_spec_of(link)->to;
-    const bool is_in_force = is_known(core, to) &&
-        memcmp(core->known_id[to], status.alarm_store_id, WEIR_STORE_ID_SIZE) == 0;
     if ((news & WEIR_LINK_NEWS_ALARM) != 0 && status.alarm_era == weir_stage_era(stage) &&
-        is_in_force)
+        is_known(core, to))
         code = on_loss(core, stage, to, core->known_id[to], status.alarm, reterr);
     if (code == WEIR_OK && (news & WEIR_LINK_NEWS_OPENED) != 0)
         code = on_opened(core, stage, link, &status, reterr);
@@ -381,12 +379,10 @@ gateway_on_peer_status(gateway_core *core, weir_stage *stage, const weir_request
         return on_loss(core, stage, service, status->store_id.data,
             "its status names another database", reterr);
     /* A rolled-back volume keeps its name: only a link notices, and says so for the era in which it
-     * did.  A name that is not in force is left to its service's own status. */
+     * did.  Which database is in force is told by its service's own status alone: a late answer of a
+     * dead one would name the wrong one. */
     if (regressed <= WEIR_SERVICE_GATEWAY || status->alarm_era != weir_stage_era(stage) ||
         !is_known(core, regressed))
-        return WEIR_OK;
-    if (status->regressed_store_id.len != WEIR_STORE_ID_SIZE ||
-        memcmp(core->known_id[regressed], status->regressed_store_id.data, WEIR_STORE_ID_SIZE) != 0)
         return WEIR_OK;
     return on_loss(core, stage, regressed, core->known_id[regressed],
         "a link to it found it rolled back", reterr);

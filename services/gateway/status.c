@@ -68,9 +68,6 @@ tell_core(gateway_status *status, const stage_status *answer, uint64_t era)
             continue;
         command.regressed_peer = (char *)(uintptr_t)regressed_peer(answer, answer->alarms[i]);
         command.alarm_era = answer->alarms[i]->era;
-        command.regressed_store_id = command.regressed_peer == answer->service
-            ? answer->store_id
-            : answer->alarms[i]->peer_store_id;
     }
     /* A full inbox: the next look says the same. */
     if (weir_shell_submit(status->self->service->shell, GATEWAY_PEER_STATUS, "", NULL,
