@@ -16,7 +16,7 @@
 #include "common/base/random.h"
 #include "common/wire/wire.h"
 
-enum { DISK_CHECK_MS = 1000, IDLE_WAKE_MS = 1000 };
+enum { LOOK_MS = 1000, IDLE_WAKE_MS = 1000, STALLED_RTOS_MAX = 3 };
 
 typedef enum event_kind { EVENT_REQUEST = 1, EVENT_FRAME, EVENT_JOB } event_kind;
 
@@ -70,7 +70,7 @@ struct weir_shell {
     worker_arg *worker_args;
     bool core_started;
     int64_t drain_until_ms; /* monotonic; under lock */
-    int64_t disk_checked_ms;
+    int64_t looked_ms; /* monotonic */
     bool disk_low;
     bool ended_clean;
 };
@@ -389,17 +389,41 @@ handle(weir_shell *shell, shell_event *event, weir_error *reterr)
 static void
 check_disk(weir_shell *shell)
 {
-    const int64_t now_ms = weir_clock_mono_ms();
     weir_store_stats stats;
 
-    if (shell->options.disk_low_bytes == 0 || now_ms - shell->disk_checked_ms < DISK_CHECK_MS)
+    if (shell->options.disk_low_bytes == 0)
         return;
-    shell->disk_checked_ms = now_ms;
     weir_store_stats_read(shell->options.store, &stats);
     const bool low = stats.free_bytes < shell->options.disk_low_bytes;
     if (low != __atomic_load_n(&shell->disk_low, __ATOMIC_RELAXED))
         weir_stage_set_disk_low(shell->stage, low);
     __atomic_store_n(&shell->disk_low, low, __ATOMIC_RELAXED);
+}
+
+/* A socket that makes no progress is opened anew: nothing but the outbox matters, so it costs nothing. */
+static void
+reopen_stalled_links(weir_shell *shell)
+{
+    weir_stage_status status;
+
+    weir_stage_status_read(shell->stage, &status);
+    for (uint32_t i = 0; i < status.link_count; i++) {
+        const weir_stage_link_view *view = &status.links[i];
+        if (view->sender && view->tx.stalled_rtos > 0 && view->tx.stalled_rtos % STALLED_RTOS_MAX == 0)
+            weir_link_pump_reopen(shell->pump, weir_link_number(view->kind, 0, 0));
+    }
+}
+
+static void
+look_around(weir_shell *shell)
+{
+    const int64_t now_ms = weir_clock_mono_ms();
+
+    if (now_ms - shell->looked_ms < LOOK_MS)
+        return;
+    shell->looked_ms = now_ms;
+    check_disk(shell);
+    reopen_stalled_links(shell);
 }
 
 /* Take what waits, at most one round; events and their memory live until the round is released. */
@@ -419,7 +443,7 @@ run_round(weir_shell *shell, int64_t *wake_ms, weir_error *reterr)
     pthread_mutex_unlock(&shell->lock);
 
     weir_stage_begin(shell->stage, weir_clock_wall_ms(), weir_random_u64());
-    check_disk(shell);
+    look_around(shell);
     while (code == WEIR_OK && taken.head != NULL && !weir_stage_is_full(shell->stage)) {
         shell_event *event = pop(&taken);
         code = handle(shell, event, reterr);
