@@ -331,6 +331,7 @@ a_row_is_full_at_64_chunks(void **state)
     assert_int_equal(rig_out(&r, OUT, 0)->chunks->chunk_count, WEIR_CHUNKS_PER_ROW_MAX);
     send_sections(&text, 1, 2);
     assert_int_equal(rig_count(&r, OUT), 3);
+    assert_int_equal(rig_out(&r, OUT, 1)->chunks->n_chunks, WEIR_CHUNKS_PER_ROW_MAX);
     assert_int_equal(rig_out(&r, OUT, 2)->chunks->n_chunks, 1);
     assert_int_equal(rig_out(&r, OUT, 2)->chunks->chunk_count, WEIR_CHUNKS_PER_ROW_MAX + 1);
     weir_buffer_fini(&text);
