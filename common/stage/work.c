@@ -448,7 +448,7 @@ quarantine(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error 
     weir_error killed;
 
     weir_error_set(&killed, WEIR_WORKER_KILLED,
-        "the process ended %u times while it worked on this document; it is set aside so that others go on",
+        "the process ended %u times over this document; it is set aside so that others go on",
         item->record->crash_count);
     item->record->attempt_count++;
     record_failure(work, stage, item, &killed, true);
