@@ -167,6 +167,8 @@ ingest_wait(ingest *self)
         if (self->progress.done < terminal)
             self->progress.done = terminal;
     }
+    it.looked_ms = 0; /* the last line shows the end */
+    look(&it);
     weir_arena_destroy(&it.arena);
     return result;
 }

@@ -7,7 +7,5 @@
 const weir_config_key weir_indexer_config_keys[] = { KEY(U32, indexer.search_concurrency,
                                                          "indexer.search_concurrency", "4", 1, 256,
                                                          "Searches at once; more wait"),
-    KEY(DURATION, indexer.staged_age_ms, "indexer.staged_age_ms", "1h", 1000, 4000000000.0,
-        "Age at which chunks of revisions that were given up are cleared"),
     KEY(U32, indexer.workers, "indexer.workers", "2", 1, 256, "Threads that build indexes"),
     WEIR_CONFIG_END };

@@ -98,8 +98,6 @@ typedef struct weir_embedder_config {
 typedef struct weir_indexer_config {
     uint32_t workers;
     uint32_t search_concurrency; /* searches at once; more wait */
-    uint32_t
-        staged_age_ms; /* staged chunks of revisions that were given up are cleared after this */
 } weir_indexer_config;
 
 typedef struct weir_reconciler_config {

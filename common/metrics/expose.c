@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "common/metrics/metrics_internal.h"
 
@@ -45,13 +46,20 @@ append_escaped(weir_buffer *out, const char *text, bool quote)
     }
 }
 
+/* The shortest of two forms that reads back as the same number. */
 static void
 append_number(weir_buffer *out, double value)
 {
-    if (isfinite(value))
-        print(out, " %.17g\n", value);
-    else
+    char text[40];
+
+    if (!isfinite(value)) {
         print(out, " %s\n", isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
+        return;
+    }
+    snprintf(text, sizeof text, "%.15g", value);
+    if (strtod(text, NULL) != value)
+        snprintf(text, sizeof text, "%.17g", value);
+    print(out, " %s\n", text);
 }
 
 /* le: NULL, or the upper bound of a bucket. */

@@ -96,7 +96,7 @@ a_histogram_cumulates_its_buckets(void **state)
                    "weir_wait_seconds_bucket{stage=\"embed\",le=\"1\"} 3\n"
                    "weir_wait_seconds_bucket{stage=\"embed\",le=\"10\"} 4\n"
                    "weir_wait_seconds_bucket{stage=\"embed\",le=\"+Inf\"} 5\n"
-                   "weir_wait_seconds_sum{stage=\"embed\"} 55.64");
+                   "weir_wait_seconds_sum{stage=\"embed\"} 55.65\n");
     assert_exposed("weir_wait_seconds_count{stage=\"embed\"} 5\n");
     assert_int_equal((int)weir_metric_value(wait), 5);
 }
