@@ -191,14 +191,16 @@ describe(const embedder *self, const char *name, weir_arena *arena)
     const bool has_default = embedder_models_has_default(self->models);
     const bool is_hash = weir_model_name_is_hash(name);
     Weir__Internal__V1__ModelStatus *status = weir_arena_alloc(arena, sizeof *status);
-    weir_model facts = { 0 };
+    const embedder_model *model = NULL;
 
     weir__internal__v1__model_status__init(status);
-    if (weir_model_find(name, self->service->config->common.model_dir, &facts, NULL) == WEIR_OK) {
-        status->fingerprint = weir_arena_strdup(arena, facts.fingerprint);
-        status->dimension = facts.dimension;
-        status->max_tokens = facts.max_tokens;
-        status->overlap_tokens = facts.overlap_tokens;
+    if (embedder_models_get(self->models, name, false, &model, NULL) == WEIR_OK) {
+        const weir_model *facts = embedder_model_facts(model);
+
+        status->fingerprint = weir_arena_strdup(arena, facts->fingerprint);
+        status->dimension = facts->dimension;
+        status->max_tokens = facts->max_tokens;
+        status->overlap_tokens = facts->overlap_tokens;
     }
     status->model = weir_arena_strdup(arena, name);
     status->is_default = is_hash != has_default;
