@@ -36,7 +36,7 @@ static const weir_link_spec specs[WEIR_LINK_COUNT] = {
     LINK(INDEXER_RECONCILER,  "indexer-reconciler",  INDEXER,    RECONCILER, false, false),
     LINK(RECONCILER_INDEXER,  "reconciler-indexer",  RECONCILER, INDEXER,    true,  false),
     LINK(RECONCILER_GATEWAY,  "reconciler-gateway",  RECONCILER, GATEWAY,    true,  false),
-    LINK(INDEXER_GATEWAY,     "indexer-gateway",     INDEXER,    GATEWAY,    false, false),
+    LINK(INDEXER_GATEWAY,     "indexer-gateway",     INDEXER,    GATEWAY,    true,  false),
 };
 /* clang-format on */
 

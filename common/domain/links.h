@@ -31,7 +31,7 @@ typedef enum weir_link_kind {
     WEIR_LINK_INDEXER_RECONCILER = 8,  /* events, revoke answers */
     WEIR_LINK_RECONCILER_INDEXER = 9,  /* control: revokes */
     WEIR_LINK_RECONCILER_GATEWAY = 10, /* control: raise, give up */
-    WEIR_LINK_INDEXER_GATEWAY = 11,    /* ready, deleted */
+    WEIR_LINK_INDEXER_GATEWAY = 11,    /* control: ready, deleted (a delete waits for it) */
     WEIR_LINK_COUNT
 } weir_link_kind;
 
