@@ -490,21 +490,13 @@ static weir_code
 answer_missing(weir_stage *stage, const weir_request *request,
     const Weir__V1__DeleteDocumentRequest *wanted)
 {
-    weir_arena *arena = weir_stage_arena(stage);
-
     if (!wanted->allow_missing)
         return gateway_refuse(stage, request->reply_to, WEIR_DOCUMENT_NOT_FOUND, "document_id",
             "there is no document \"%s\" in collection \"%s\"", wanted->document_id,
             wanted->collection_id);
-    Weir__V1__DeleteDocumentResponse *response = weir_arena_alloc(arena, sizeof *response);
-    Weir__V1__Document *document = weir_arena_alloc(arena, sizeof *document);
+    Weir__V1__DeleteDocumentResponse *response =
+        weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
     weir__v1__delete_document_response__init(response);
-    weir__v1__document__init(document);
-    document->collection_id = wanted->collection_id;
-    document->document_id = wanted->document_id;
-    document->state = WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_DELETED;
-    document->terminal = true;
-    response->document = document;
     weir_stage_reply(stage, request->reply_to, &response->base);
     return WEIR_OK;
 }

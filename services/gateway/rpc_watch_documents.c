@@ -73,8 +73,11 @@ watch_documents(gateway *self, weir_rpc_call *call, const watch_request *request
         code = find_collection(self, call, request, &wish, &error);
     if (code == WEIR_OK)
         code = find_start(self, request, weir_rpc_call_arena(call), &wish, &error);
-    if (code == WEIR_OK)
+    if (code == WEIR_OK) {
+        /* What changes from here on is sent: the client may act on that before anything does. */
+        weir_rpc_send_headers(call);
         code = gateway_watch_begin(self->watch, call, &wish, &error);
+    }
     if (code != WEIR_OK)
         weir_rpc_fail(call, &error);
 }
