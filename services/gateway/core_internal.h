@@ -100,6 +100,8 @@ struct gateway_core {
         superseded_total;
     uint64_t trimmed_change_no; /* no change below */
     int64_t change_age_checked_ms;
+    bool is_suspect[WEIR_SERVICE_COUNT]; /* a link to it stopped; its own status decides what was
+                                            lost */
     uint8_t refused_id[WEIR_SERVICE_COUNT]
                       [WEIR_STORE_ID_SIZE]; /* databases that were replaced and came back */
     bool change_added;

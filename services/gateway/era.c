@@ -313,6 +313,7 @@ on_loss(gateway_core *core, weir_stage *stage, weir_service_id service, const ui
     weir_log(WEIR_LOG_ERROR, "volume.lost", WEIR_STR("peer", weir_service_name(service)),
         WEIR_STR("reason", why), WEIR_INT("era", (int64_t)weir_stage_era(stage)));
     adopt(core, service, store_id);
+    core->is_suspect[service] = false;
     core->suite.era = weir_stage_era(stage);
     core->is_redriving = true;
     core->redrive_ready_too = core->redrive_ready_too || service == WEIR_SERVICE_INDEXER;
@@ -343,6 +344,19 @@ on_opened(gateway_core *core, weir_stage *stage, weir_link_kind link,
     return code;
 }
 
+/* A link has met a loss.  If it names the database in force, that was rolled back.  If it names
+ * another, that may be the new one or a late answer of a dead one: the service's own next status
+ * says which. */
+static weir_code
+on_alarm(gateway_core *core, weir_stage *stage, weir_service_id service,
+    const uint8_t *met_store_id, const char *why, weir_error *reterr)
+{
+    if (memcmp(core->known_id[service], met_store_id, WEIR_STORE_ID_SIZE) == 0)
+        return on_loss(core, stage, service, met_store_id, why, reterr);
+    core->is_suspect[service] = true;
+    return WEIR_OK;
+}
+
 weir_code
 gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link, unsigned news,
     weir_error *reterr)
@@ -354,7 +368,7 @@ gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link,
     const weir_service_id to = weir_link_spec_of(link)->to;
     if ((news & WEIR_LINK_NEWS_ALARM) != 0 && status.alarm_era == weir_stage_era(stage) &&
         is_known(core, to))
-        code = on_loss(core, stage, to, core->known_id[to], status.alarm, reterr);
+        code = on_alarm(core, stage, to, status.alarm_store_id, status.alarm, reterr);
     if (code == WEIR_OK && (news & WEIR_LINK_NEWS_OPENED) != 0)
         code = on_opened(core, stage, link, &status, reterr);
     return code;
@@ -378,9 +392,12 @@ gateway_on_peer_status(gateway_core *core, weir_stage *stage, const weir_request
     if (memcmp(core->known_id[service], status->store_id.data, WEIR_STORE_ID_SIZE) != 0)
         return on_loss(core, stage, service, status->store_id.data,
             "its status names another database", reterr);
+    if (core->is_suspect[service])
+        return on_loss(core, stage, service, status->store_id.data,
+            "a link to it stopped at a database that is gone", reterr);
     /* A rolled-back volume keeps its name: only a link notices, and says so for the era in which it
-     * did.  Which database is in force is told by its service's own status alone: a late answer of a
-     * dead one would name the wrong one. */
+     * did.  Which database is in force is told by its service's own status alone: a late answer of
+     * a dead one would name the wrong one. */
     if (regressed <= WEIR_SERVICE_GATEWAY || status->alarm_era != weir_stage_era(stage) ||
         !is_known(core, regressed))
         return WEIR_OK;

@@ -48,10 +48,12 @@ gateway_time_left(const weir_rpc_call *call, int64_t max_ms)
 
 void
 gateway_peer_start(weir_rpc_stub *stub, const char *method, const ProtobufCMessage *request,
-    int64_t timeout_ms, weir_rpc_answered answered, void *context)
+    gateway_patience patience, weir_rpc_answered answered, void *context)
 {
-    const weir_rpc_call_options options = { .timeout_ms = timeout_ms > 0 ? (uint32_t)timeout_ms : 1,
-        .wait_for_ready = true };
+    const weir_rpc_call_options options = { .timeout_ms = patience.timeout_ms > 0
+            ? (uint32_t)patience.timeout_ms
+            : 1,
+        .wait_for_ready = patience.waits };
 
     weir_rpc_client_unref(weir_rpc_unary_start(stub, method, request, &options, answered, context));
 }

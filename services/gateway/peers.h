@@ -13,10 +13,15 @@
 /* The failure of a call to `peer` as the client gets it.  Any thread. */
 void gateway_peer_error(weir_service_id peer, const weir_error *error, weir_error *ret_error);
 
-/* Start a call that waits for the peer to come back, at most timeout_ms.  `answered` runs once, on
- * a poller. */
+/* How long a call may take, and whether it waits for a peer that is away to come back. */
+typedef struct gateway_patience {
+    int64_t timeout_ms;
+    bool waits;
+} gateway_patience;
+
+/* Start a call.  `answered` runs once, on a poller. */
 void gateway_peer_start(weir_rpc_stub *stub, const char *method, const ProtobufCMessage *request,
-    int64_t timeout_ms, weir_rpc_answered answered, void *context);
+    gateway_patience patience, weir_rpc_answered answered, void *context);
 
 /* The same, blocking; on a worker of the pool only.  The answer lives in the arena; failures are
  * translated. */

@@ -215,11 +215,11 @@ ask_others(get_flow *flow)
     flow->learn.collection_no = indexed.collection_no;
     flow->learn.document_id = flow->request->document_id;
     flow->left = 2;
-    const int64_t indexer_ms = gateway_time_left(flow->call, INDEXER_MS);
-    const int64_t journal_ms = gateway_time_left(flow->call, JOURNAL_MS);
-    gateway_peer_start(flow->self->reconciler, "GetJournal", &journal.base, journal_ms,
+    const gateway_patience indexer = { gateway_time_left(flow->call, INDEXER_MS), true };
+    const gateway_patience reconciler = { gateway_time_left(flow->call, JOURNAL_MS), false };
+    gateway_peer_start(flow->self->reconciler, "GetJournal", &journal.base, reconciler,
         journal_answered, flow);
-    gateway_peer_start(flow->self->indexer, "GetIndexedDocument", &indexed.base, indexer_ms,
+    gateway_peer_start(flow->self->indexer, "GetIndexedDocument", &indexed.base, indexer,
         indexer_answered, flow);
 }
 

@@ -151,8 +151,9 @@ list_chunks(gateway *self, weir_rpc_call *call, const list_request *request)
     }
     flow->wanted.tenant = (char *)(uintptr_t)gateway_tenant(call);
     flow->wanted.document_id = request->document_id;
-    gateway_peer_start(self->indexer, "ListIndexedChunks", &flow->wanted.base,
-        gateway_time_left(call, INDEXER_MS), indexer_answered, flow);
+    const gateway_patience patience = { gateway_time_left(call, INDEXER_MS), false };
+    gateway_peer_start(self->indexer, "ListIndexedChunks", &flow->wanted.base, patience,
+        indexer_answered, flow);
 }
 
 GATEWAY_REQUEST(list_chunks, list_request)

@@ -152,6 +152,7 @@ ask_indexer(search_flow *flow)
     Weir__Internal__V1__SearchVectorsRequest wanted =
         WEIR__INTERNAL__V1__SEARCH_VECTORS_REQUEST__INIT;
     char *document_id = (char *)(uintptr_t)flow->filter.document_id;
+    const gateway_patience patience = { left_ms(flow), false };
 
     wanted.tenant = (char *)(uintptr_t)gateway_tenant(flow->call);
     wanted.collection_no = flow->collection->collection_no;
@@ -168,7 +169,7 @@ ask_indexer(search_flow *flow)
     wanted.max_hits_per_document = (uint32_t)request->max_hits_per_document;
     wanted.neighbor_chunks = (uint32_t)request->neighbor_chunks;
     wanted.allow_partial = request->allow_partial;
-    gateway_peer_start(flow->self->indexer, "SearchVectors", &wanted.base, left_ms(flow),
+    gateway_peer_start(flow->self->indexer, "SearchVectors", &wanted.base, patience,
         indexer_answered, flow);
 }
 
@@ -213,12 +214,13 @@ ask_embedder(search_flow *flow)
 {
     Weir__Internal__V1__EmbedRequest wanted = WEIR__INTERNAL__V1__EMBED_REQUEST__INIT;
     char *text = flow->request->text;
+    const gateway_patience patience = { left_ms(flow), false };
 
     wanted.model = flow->collection->spec->model;
     wanted.texts = &text;
     wanted.n_texts = 1;
-    gateway_peer_start(flow->self->embedder, "Embed", &wanted.base, left_ms(flow),
-        embedder_answered, flow);
+    gateway_peer_start(flow->self->embedder, "Embed", &wanted.base, patience, embedder_answered,
+        flow);
 }
 
 /* fp32 in the order of x86, the only one that weir is built for. */

@@ -1,0 +1,286 @@
+/*
+ * gateway_era_test.c - goal: a lost volume is noticed once, seeded and re-driven.  Method: peers
+ * with a new database.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "tests/unit/gateway/rig.h"
+
+#define STATE(name_) WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_##name_
+
+static uint64_t
+era(rig *self)
+{
+    gateway_published published;
+
+    gateway_core_published(self->core, &published);
+    return published.era;
+}
+
+static rig *
+with_peers(void)
+{
+    rig *self = rig_create();
+
+    rig_peer_start(self, &self->ingest);
+    rig_peer_start(self, &self->indexer);
+    rig_peer_start(self, &self->reconciler);
+    rig_run_ms(self, 100);
+    return self;
+}
+
+static const rig_row *
+last_of(const rig_peer *peer, Weir__Internal__V1__Row__PayloadCase payload)
+{
+    for (size_t i = peer->row_count; i-- > 0;)
+        if (peer->rows[i]->payload_case == payload)
+            return peer->rows[i];
+    return NULL;
+}
+
+static void
+a_new_suite_seeds_nothing_and_opens_the_gate(void **state)
+{
+    rig *self = with_peers();
+    const rig_row *seed = last_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_SEED);
+
+    assert_int_equal(era(self), 1);
+    assert_non_null(seed);
+    assert_true(seed->seed->done);
+    assert_int_equal(seed->seed->n_entries, 0);
+    assert_non_null(last_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_GATE));
+    rig_destroy(&self);
+}
+
+static void
+a_restart_of_the_indexer_gets_its_gate_and_keeps_the_era(void **state)
+{
+    rig *self = with_peers();
+
+    rig_peer_restart(self, &self->indexer, false);
+    self->indexer.row_count = 0;
+    rig_run_ms(self, 10000);
+    assert_int_equal(era(self), 1);
+    assert_non_null(last_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_GATE));
+    rig_destroy(&self);
+}
+
+static void
+a_lost_indexer_is_seeded_before_the_gate_and_gets_everything_again(void **state)
+{
+    rig *self = with_peers();
+
+    RIG_INGEST(self, .document_id = "ready");
+    RIG_INGEST(self, .document_id = "failed");
+    RIG_INGEST(self, .document_id = "gone");
+    rig_settle(self);
+    rig_ready(self, "ready", 1, 1, 2);
+    rig_give_up(self, "failed", 1, 1);
+    rig_delete(self, "gone", NULL, false);
+    rig_deleted(self, "gone", 2);
+    self->indexer.row_count = 0;
+    rig_peer_restart(self, &self->indexer, true);
+    rig_run_ms(self, 1000);
+    rig_tell_status(self, &self->indexer);
+    rig_run_ms(self, 20000);
+
+    assert_int_equal(era(self), 2);
+    const rig_row *seed = last_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_SEED);
+    const rig_row *gate = last_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_GATE);
+    assert_non_null(seed);
+    assert_non_null(gate);
+    assert_int_equal(seed->era, 2);
+    assert_int_equal(seed->seed->n_entries, 2);
+    assert_string_equal(seed->seed->entries[0]->document_id, "failed");
+    assert_int_equal(seed->seed->entries[0]->failed_revision, 1);
+    assert_string_equal(seed->seed->entries[1]->document_id, "gone");
+    assert_int_equal(seed->seed->entries[1]->deleted_below, 2);
+    const rig_row *again = last_of(&self->ingest, WEIR__INTERNAL__V1__ROW__PAYLOAD_DOCUMENT);
+    assert_string_equal(again->document_id, "ready");
+    assert_int_equal(again->epoch, 2);
+    assert_int_equal(again->era, 2);
+    assert_int_equal(rig_revision(self, "failed", 1)->state, STATE(FAILED)); /* never re-driven */
+    assert_int_equal(rig_document_record(self, "ready")->searchable_revision, 0);
+    rig_ready(self, "ready", 1, 2, 2);
+    assert_int_equal(rig_document_record(self, "ready")->searchable_revision, 1);
+    rig_check_store(self);
+    rig_destroy(&self);
+}
+
+static void
+a_delete_that_waits_while_the_indexer_is_lost_is_sent_again(void **state)
+{
+    rig *self = with_peers();
+
+    RIG_INGEST(self, .text = "one");
+    rig_settle(self);
+    rig_peer_stop(self, &self->indexer);
+    rig_delete(self, "d", NULL, false);
+    rig_settle(self);
+    weir_store_mem_wipe(self->indexer.store);
+    self->indexer.row_count = 0;
+    rig_peer_start(self, &self->indexer);
+    rig_run_ms(self, 1000);
+    rig_tell_status(self, &self->indexer);
+    rig_run_ms(self, 20000);
+    const rig_row *tombstone = last_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_DELETE);
+    assert_non_null(tombstone);
+    assert_int_equal(tombstone->revision, 2);
+    const uint64_t again = rig_delete(self, "d", NULL, false);
+    rig_deleted(self, "d", 2);
+    assert_int_equal(rig_document(self, again)->revision, 2);
+    rig_destroy(&self);
+}
+
+static void
+a_lost_ingest_gets_what_was_under_way_and_no_more(void **state)
+{
+    rig *self = with_peers();
+
+    RIG_INGEST(self, .document_id = "ready");
+    rig_settle(self);
+    rig_ready(self, "ready", 1, 1, 2);
+    RIG_INGEST(self, .document_id = "live");
+    rig_settle(self);
+    self->ingest.row_count = 0;
+    rig_peer_restart(self, &self->ingest, true);
+    rig_run_ms(self, 1000);
+    rig_tell_status(self, &self->ingest);
+    rig_run_ms(self, 20000);
+    assert_int_equal(era(self), 2);
+    assert_int_equal(self->ingest.row_count, 1);
+    assert_string_equal(self->ingest.rows[0]->document_id, "live");
+    assert_int_equal(self->ingest.rows[0]->epoch, 2);
+    assert_int_equal(rig_revision(self, "ready", 1)->state, STATE(READY));
+    rig_check_store(self);
+    rig_destroy(&self);
+}
+
+static void
+a_redrive_goes_on_after_a_crash(void **state)
+{
+    rig *self = with_peers();
+
+    for (int i = 0; i < 600; i++) {
+        char *name = weir_arena_printf(self->arena, "d%03d", i);
+
+        RIG_INGEST(self, .document_id = name, .text = name);
+    }
+    rig_run_ms(self, 2000);
+    assert_int_equal(self->ingest.row_count, 600);
+    rig_peer_restart(self, &self->ingest, true);
+    self->ingest.row_count = 0;
+    rig_tell_status(self, &self->ingest);
+    rig_crash(self);
+    rig_run_ms(self, 20);
+    rig_crash(self);
+    rig_run_ms(self, 60000);
+    assert_int_equal(era(self), 2);
+    for (int i = 0; i < 600; i++) {
+        char *name = weir_arena_printf(self->arena, "d%03d", i);
+
+        assert_int_equal(rig_revision(self, name, 1)->epoch, 2);
+        assert_int_equal(rig_revision(self, name, 1)->state, STATE(PROCESSING));
+    }
+    rig_check_store(self);
+    rig_destroy(&self);
+}
+
+/* ---- what the status of a service says ---- */
+
+static void
+tell(rig *self, const char *service, const uint8_t *store_id, const char *regressed,
+    uint64_t alarm_era)
+{
+    Weir__Internal__V1__PeerStatusCommand status = WEIR__INTERNAL__V1__PEER_STATUS_COMMAND__INIT;
+
+    status.service = (char *)(uintptr_t)service;
+    status.store_id.data = (uint8_t *)(uintptr_t)store_id;
+    status.store_id.len = WEIR_STORE_ID_SIZE;
+    status.regressed_peer = (char *)(uintptr_t)regressed;
+    status.alarm_era = alarm_era;
+    rig_submit(self, GATEWAY_PEER_STATUS, "", &status.base);
+}
+
+static void
+the_status_of_the_embedder_tells_of_its_loss_once(void **state)
+{
+    static const uint8_t first[WEIR_STORE_ID_SIZE] = { 1 };
+    static const uint8_t second[WEIR_STORE_ID_SIZE] = { 2 };
+    rig *self = with_peers();
+
+    tell(self, "embedder", first, "", 0);
+    tell(self, "embedder", first, "", 0);
+    assert_int_equal(era(self), 1);
+    tell(self, "embedder", second, "", 0);
+    tell(self, "embedder", second, "", 0);
+    assert_int_equal(era(self), 2);
+    rig_destroy(&self);
+}
+
+static void
+a_rolled_back_volume_raises_the_era_in_which_it_was_noticed_only(void **state)
+{
+    static const uint8_t ingest_id[WEIR_STORE_ID_SIZE] = { 1 };
+    static const uint8_t embedder_id[WEIR_STORE_ID_SIZE] = { 2 };
+    rig *self = rig_create();
+
+    tell(self, "ingest", ingest_id, "", 0);
+    tell(self, "embedder", embedder_id, "", 0);
+    tell(self, "ingest", ingest_id, "embedder", 1);
+    assert_int_equal(era(self), 2);
+    tell(self, "ingest", ingest_id, "embedder", 1);
+    assert_int_equal(era(self), 2);
+    rig_destroy(&self);
+}
+
+static void
+a_database_that_was_replaced_is_refused_and_the_gateway_lives(void **state)
+{
+    rig *self = with_peers();
+    weir_store *old = weir_store_mem_clone(self->ingest.store);
+
+    rig_peer_restart(self, &self->ingest, true);
+    rig_run_ms(self, 1000);
+    rig_tell_status(self, &self->ingest);
+    rig_run_ms(self, 20000);
+    assert_int_equal(era(self), 2);
+    uint8_t old_id[WEIR_STORE_ID_SIZE];
+    rig_peer_stop(self, &self->ingest);
+    weir_store_close(&self->ingest.store);
+    self->ingest.store = old;
+    rig_peer_start(self, &self->ingest);
+    weir_stage_status status;
+    rig_run_ms(self, 100);
+    weir_stage_status_read(self->ingest.stage, &status);
+    memcpy(old_id, status.identity.store_id, sizeof old_id);
+    for (int i = 0; i < 5; i++) {
+        tell(self, "ingest", old_id, "", 0);
+        rig_run_ms(self, 1000);
+    }
+    assert_in_range(era(self), 2, 3);
+    assert_int_equal(rig_ingested(self, RIG_INGEST(self, .text = "one"))->document->revision, 1);
+    rig_destroy(&self);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_suite_seeds_nothing_and_opens_the_gate),
+        cmocka_unit_test(a_restart_of_the_indexer_gets_its_gate_and_keeps_the_era),
+        cmocka_unit_test(a_lost_indexer_is_seeded_before_the_gate_and_gets_everything_again),
+        cmocka_unit_test(a_delete_that_waits_while_the_indexer_is_lost_is_sent_again),
+        cmocka_unit_test(a_lost_ingest_gets_what_was_under_way_and_no_more),
+        cmocka_unit_test(a_redrive_goes_on_after_a_crash),
+        cmocka_unit_test(the_status_of_the_embedder_tells_of_its_loss_once),
+        cmocka_unit_test(a_rolled_back_volume_raises_the_era_in_which_it_was_noticed_only),
+        cmocka_unit_test(a_database_that_was_replaced_is_refused_and_the_gateway_lives),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
