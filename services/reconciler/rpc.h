@@ -1,5 +1,5 @@
 /*
- * rpc.h - the reconciler's reads for the other services: dead letters and journals, from snapshots of the store.
+ * rpc.h - ReconcilerService: the reconciler's reads for the other services.
  */
 #ifndef WEIR_RECONCILER_RPC_H
 #define WEIR_RECONCILER_RPC_H
