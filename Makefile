@@ -11,8 +11,11 @@ JOBS ?= $(shell nproc)
 # Set by `make test TESTS=store` to a regular expression that picks tests by name.
 TESTS ?= .
 
+# The retrieval test's collection, if it is beside the checkout or named.
+export WEIR_CRANFIELD ?= $(wildcard $(abspath ../shared/data/cranfield))
+
 root := $(shell tools/root/make-root --path)
-in_base := $(if $(root),WEIR_ROOT=$(root) tools/root/enter)
+in_base := $(if $(root),WEIR_ROOT=$(root) WEIR_ENTER_ALSO=$(WEIR_CRANFIELD) tools/root/enter)
 model := .model/all-minilm-l6-v2
 unit_targets := $(patsubst tests/unit/%/CMakeLists.txt,tests/unit/%/all,$(wildcard tests/unit/*/CMakeLists.txt))
 sources = $(shell find common services cli tests tools -name '*.[ch]' -o -name '*.cc')

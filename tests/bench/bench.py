@@ -169,7 +169,8 @@ def embedding(report):
     if not (REPOSITORY / ".model/all-minilm-l6-v2/model.onnx").exists():
         report.add("G7 embedding speed", "skipped: no model here")
         return
-    bare = lines_of(run(BUILD / "tests/embed_bench", "--json"))[-1]
+    printed = run(BUILD / "tests/embed_bench", 3, 1)
+    raw = float(re.search(r"bare runtime.*?(\d+) tokens per CPU second", printed).group(1))
     with Suite() as suite:
         suite.collection("g", "all-minilm-l6-v2")
         pids = suite.pids()
@@ -178,16 +179,17 @@ def embedding(report):
         time.sleep(10)
         idle_cpu = (cpu_seconds(pids) - idle_cpu) / 10
         begun = time.monotonic()
+        before = cpu_seconds({"embedder": pids["embedder"]})
         done = suite.load("documents", "g", 150, 600)
         seconds = time.monotonic() - begun
-        tokens = 0
+        spent = cpu_seconds({"embedder": pids["embedder"]}) - before
         page = json.loads(run(BUILD / "bin/weir", "call", "weir.v1.DocumentService/ListDocuments", "--address",
                               suite.address, "-d", json.dumps({"collectionId": "g", "pageSize": 1000})))
         tokens = sum(int(document.get("tokenCount", 0)) for document in page["documents"])
-        rate = tokens / seconds
-        raw = float(bare["tokens_per_second"])
-        report.add("G7 embedded tokens/s, through weir", f"{rate:.0f}/s", f"bare runtime {raw:.0f}/s", f"{rate / raw:.2f}",
-                   ">= 0.9")
+        report.add("G7 embedded tokens per CPU second of the embedder", f"{tokens / spent:.0f}",
+                   f"bare runtime {raw:.0f}", f"{tokens / spent / raw:.2f}", ">= 0.9")
+        report.add("  tokens per second of the clock", f"{tokens / seconds:.0f}", f"{os.cpu_count()} x bare = {os.cpu_count() * raw:.0f}",
+                   f"{tokens / seconds / raw / os.cpu_count():.2f}")
         assert next(line for line in done if line["run"] == "settled")["failed"] == 0
         report.add("resident, idle, model loaded", f"{sum(idle.values()):.0f} MiB",
                    ", ".join(f"{n} {m:.0f}" for n, m in idle.items()), "", "<= 600 MiB")
