@@ -9,7 +9,8 @@
  *   prepare   before any thread: load models
  *   start     build the core; store, runtime and metrics are there, the shell is not
  *   serve     the shell runs, the servers do not listen yet
- *   drain     SIGTERM came: end what would otherwise stay open
+ *   drain     after `serve`, before the shell and the servers end (SIGTERM, or a start that fails
+ *             later): end what would otherwise stay open or still use them
  *   stop      everything is stopped: free
  *
  * A start that fails at any step says why in one line and exits with 1; what was begun is undone in

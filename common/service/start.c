@@ -177,6 +177,7 @@ begin_servers(weir_service *service, weir_error *reterr)
 
     if (code == WEIR_OK && service->spec->serve != NULL)
         code = service->spec->serve(service, service->self, reterr);
+    service->private->serves = code == WEIR_OK;
     return code == WEIR_OK ? service_servers_start(service, reterr) : code;
 }
 
@@ -227,6 +228,14 @@ undo(weir_service *service, size_t count)
             steps[count].end(service);
 }
 
+/* What the service runs beside its core may talk to the shell: it ends first. */
+static void
+drain(weir_service *service)
+{
+    if (service->private->serves && service->spec->drain != NULL)
+        service->spec->drain(service, service->self);
+}
+
 weir_code
 service_start(weir_service *service, weir_error *reterr)
 {
@@ -237,6 +246,7 @@ service_start(weir_service *service, weir_error *reterr)
             continue;
         weir_log(WEIR_LOG_ERROR, "service.start_failed", WEIR_STR("step", steps[i].name),
             WEIR_STR("reason", weir_code_name(code)), WEIR_STR("message", reterr->message));
+        drain(service);
         undo(service, steps[i].end_half ? i + 1 : i);
         return code;
     }
@@ -282,8 +292,7 @@ service_stop(weir_service *service)
 {
     atomic_store(&service->private->draining, true);
     service_health_update(service);
-    if (service->spec->drain != NULL)
-        service->spec->drain(service, service->self);
+    drain(service);
     const bool clean = stop_servers_and_shell(service);
     undo(service, STEP_COUNT);
     return clean;

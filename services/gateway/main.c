@@ -120,7 +120,10 @@ gateway_serve(weir_service *service, void *context, weir_error *reterr)
     self->reconciler = weir_rpc_stub_open(weir_service_channel(service, WEIR_SERVICE_RECONCILER),
         &weir__internal__v1__reconciler_service__descriptor);
     self->status = gateway_status_start(self);
-    return gateway_json_start(self, &self->json, reterr);
+    const weir_code code = gateway_json_start(self, &self->json, reterr);
+    if (code != WEIR_OK)
+        gateway_status_stop(self->status); /* the shell ends before `stop` here too */
+    return code;
 }
 
 /* ---- end ---- */
