@@ -46,19 +46,6 @@ send_seeds(seeding *seeds, bool done, weir_error *reterr)
     return weir_stage_send(seeds->stage, seeds->link, &row, NULL, reterr);
 }
 
-/* A delete that still waits for its answer: its row went with the old outbox, and a seed is not
- * answered. */
-static weir_code
-send_tombstone_again(const seeding *seeds, const revision_id *id, const document_record *document,
-    weir_error *reterr)
-{
-    const bool is_waiting = document->delete_confirmed < document->deleted_below;
-
-    if (!is_waiting || seeds->link != WEIR_LINK_GATEWAY_INDEXER)
-        return WEIR_OK;
-    return gateway_send_tombstone(seeds->stage, id, weir_stage_now_ms(seeds->stage), reterr);
-}
-
 /* Looks at the state in memory of its own: the round's is kept until its end, and there may be a
  * million documents. */
 static weir_code
@@ -107,14 +94,10 @@ seed_document(seeding *seeds, collection_entry *collection, const char *document
     const document_record *document, weir_error *reterr)
 {
     weir_arena *arena = weir_stage_arena(seeds->stage);
-    const revision_id id = { .collection = collection,
-        .document_id = document_id,
-        .revision = document->deleted_below };
     revision_record *failed = NULL;
-    weir_code code = find_failed_newest(seeds, collection, document_id, document, &failed, reterr);
+    const weir_code code =
+        find_failed_newest(seeds, collection, document_id, document, &failed, reterr);
 
-    if (code == WEIR_OK)
-        code = send_tombstone_again(seeds, &id, document, reterr);
     if (code != WEIR_OK || (document->deleted_below == 0 && failed == NULL))
         return code;
     Weir__Internal__V1__SeedEntry *entry = weir_arena_alloc(arena, sizeof *entry);
@@ -422,6 +405,32 @@ needs_redrive(const gateway_core *core, const weir_stage *stage, const revision_
     return (is_live || is_lost_ready) && revision->era < weir_stage_era(stage);
 }
 
+/* A delete that still waits for its answer: its row may have gone with the old outbox, or the
+ * answer with a reset of the indexer's. */
+static weir_code
+redrive_delete(const redrive *run, collection_entry *collection, const char *document_id,
+    const document_record *document, weir_error *reterr)
+{
+    const revision_id id = { .collection = collection,
+        .document_id = document_id,
+        .revision = document->deleted_below };
+
+    if (document->delete_confirmed >= document->deleted_below)
+        return WEIR_OK;
+    return gateway_send_tombstone(run->stage, &id, weir_stage_now_ms(run->stage), reterr);
+}
+
+/* It was lost with the indexer, and comes back with its READY. */
+static void
+forget_searchable(const redrive *run, uint64_t collection_no, const char *document_id,
+    document_record *document, int64_t revision)
+{
+    if (document->searchable_revision != revision)
+        return;
+    document->searchable_revision = 0;
+    gateway_put_document(run->core, run->stage, collection_no, document_id, document);
+}
+
 /* Ascending revisions of one document: the READY one before what is newer. */
 static weir_code
 redrive_document(void *ud, collection_entry *collection, const char *document_id,
@@ -435,7 +444,7 @@ redrive_document(void *ud, collection_entry *collection, const char *document_id
     if (code != WEIR_OK)
         return code;
     weir_assert(document != NULL);
-
+    code = redrive_delete(run, collection, document_id, document, reterr);
     for (int64_t number = document->oldest_revision;
         number <= document->newest_revision && code == WEIR_OK; number++) {
         const revision_id id = { .collection = collection,
@@ -447,11 +456,7 @@ redrive_document(void *ud, collection_entry *collection, const char *document_id
             &revision, reterr);
         if (code != WEIR_OK || revision == NULL || !needs_redrive(run->core, run->stage, revision))
             continue;
-        if (document->searchable_revision == number) {
-            document->searchable_revision =
-                0; /* it was lost with the indexer, and comes back with its READY */
-            gateway_put_document(run->core, run->stage, collection_no, document_id, document);
-        }
+        forget_searchable(run, collection_no, document_id, document, number);
         code = gateway_raise(run->core, run->stage, &id, revision, GATEWAY_LANE_REDRIVE, reterr);
     }
     return code;

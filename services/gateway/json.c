@@ -8,6 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/clock.h"
+#include "common/base/id.h"
+#include "common/base/limits.h"
+#include "common/base/random.h"
 #include "common/json/json.h"
 #include "common/wire/wire.h"
 #include "google/rpc/status.pb-c.h"
@@ -304,12 +308,31 @@ parse_connect(gateway_json *json, const weir_http_request *request, json_wish *w
 
 /* ---- the port ---- */
 
+/* Of a request that never became a call: as the caller named it, or a new one. */
+static const char *
+request_id_of(const weir_http_request *request, char made[37])
+{
+    const char *given = weir_http_header(request, "x-request-id");
+    const size_t size = given != NULL ? strlen(given) : 0;
+    bool is_good = size > 0 && size <= WEIR_REQUEST_ID_BYTES_MAX;
+    uint8_t random[10];
+
+    for (size_t i = 0; is_good && i < size; i++)
+        is_good = given[i] > ' ' && given[i] <= '~';
+    if (is_good)
+        return given;
+    weir_random_bytes(random, sizeof random);
+    weir_uuid7_format(weir_clock_wall_ms(), random, made);
+    return made;
+}
+
 static void
 handle(weir_http_request *request, void *context)
 {
     gateway_json *json = context;
     const bool is_rest = strncmp(weir_http_path(request), "/v1/", 4) == 0;
     json_wish wish = { .arena = weir_arena_create(0) };
+    char made[37];
     uint32_t timeout_ms = 0;
     weir_error error = { .code = WEIR_OK };
     weir_code code = WEIR_OK;
@@ -327,7 +350,7 @@ handle(weir_http_request *request, void *context)
     if (code == WEIR_OK)
         start_call(json, request, &wish, timeout_ms);
     else
-        respond_error(request, &error, NULL);
+        respond_error(request, &error, request_id_of(request, made));
     weir_arena_destroy(&wish.arena);
 }
 

@@ -105,6 +105,22 @@ learned(void *context, const weir_error *error, const ProtobufCMessage *response
         answer(flow);
 }
 
+/* A delete shows once the indexer has confirmed it: until then a search may find what it ends. */
+static void
+wait_for_delete(get_flow *flow)
+{
+    Weir__Internal__V1__WaitCommand command = WEIR__INTERNAL__V1__WAIT_COMMAND__INIT;
+    weir_error error = { .code = WEIR_OK };
+
+    command.collection_id = flow->request->collection_id;
+    command.document_id = flow->request->document_id;
+    command.revision = flow->found.number;
+    command.wait_until_ms = gateway_wait_until(flow->call, INDEXER_MS);
+    if (weir_shell_submit(flow->self->service->shell, GATEWAY_WAIT, gateway_tenant(flow->call),
+            weir_rpc_request_id(flow->call), &command.base, learned, flow, &error) != WEIR_OK)
+        weir_rpc_fail(flow->call, &error);
+}
+
 /* Both answers are here, or their time is over. */
 static void
 go_on(get_flow *flow)
@@ -261,6 +277,11 @@ get_document(gateway *self, weir_rpc_call *call, const get_request *request)
     }
     if (!gateway_state_is_terminal(flow->found.revision->state)) {
         ask_others(flow);
+        return;
+    }
+    if (flow->found.revision->state == WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_DELETED &&
+        flow->found.document->delete_confirmed < flow->found.document->deleted_below) {
+        wait_for_delete(flow);
         return;
     }
     Weir__V1__GetDocumentResponse response = WEIR__V1__GET_DOCUMENT_RESPONSE__INIT;

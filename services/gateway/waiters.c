@@ -71,17 +71,20 @@ answer_wait(weir_stage *stage, const waiter *done, Weir__V1__Document *view)
 }
 
 static void
-answer_deleted(weir_stage *stage, const waiter *done, Weir__V1__Document *view, bool is_confirmed)
+refuse_unconfirmed(weir_stage *stage, const waiter *done)
 {
-    if (!is_confirmed) {
-        weir_error error;
-        weir_error_set(&error, WEIR_SERVICE_UNAVAILABLE,
-            "the delete is durable, but the indexer has not confirmed it in time; it still takes "
-            "effect: ask again");
-        error.retry_after_ms = 1000;
-        weir_stage_fail(stage, done->reply_to, &error);
-        return;
-    }
+    weir_error error;
+
+    weir_error_set(&error, WEIR_SERVICE_UNAVAILABLE,
+        "the delete is durable, but the indexer has not confirmed it in time; it still takes "
+        "effect: ask again");
+    error.retry_after_ms = 1000;
+    weir_stage_fail(stage, done->reply_to, &error);
+}
+
+static void
+answer_deleted(weir_stage *stage, const waiter *done, Weir__V1__Document *view)
+{
     Weir__V1__DeleteDocumentResponse *response =
         weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
     weir__v1__delete_document_response__init(response);
@@ -107,6 +110,16 @@ answer_collection(weir_stage *stage, const waiter *done, bool is_settled)
     weir_stage_reply(stage, done->reply_to, &response->base);
 }
 
+/* Until the indexer has confirmed a delete, a search may find what it ends: nobody is told before. */
+static bool
+is_unconfirmed(const waiter *done, const document_record *document, const revision_record *revision)
+{
+    if (done->kind == WAITER_DELETE)
+        return document->delete_confirmed < done->revision;
+    return done->kind == WAITER_DOCUMENT && revision->state == DOCUMENT_STATE(DELETED) &&
+        document->delete_confirmed < document->deleted_below;
+}
+
 /* Answer if the state is there or `is_late`; *ret_answered says whether it was. */
 static weir_code
 try_answer(gateway_core *core, weir_stage *stage, const waiter *done, bool is_late,
@@ -124,18 +137,22 @@ try_answer(gateway_core *core, weir_stage *stage, const waiter *done, bool is_la
     if (code != WEIR_OK)
         return code;
     weir_assert(document != NULL && revision != NULL);
-    const bool is_confirmed = document->delete_confirmed >= done->revision;
-    const bool is_there =
-        done->kind == WAITER_DELETE ? is_confirmed : gateway_state_is_terminal(revision->state);
-    *ret_answered = is_there || is_late;
+    const bool is_open = is_unconfirmed(done, document, revision);
+    *ret_answered = is_late ||
+        (!is_open &&
+            (done->kind == WAITER_DELETE || gateway_state_is_terminal(revision->state)));
     if (!*ret_answered)
         return WEIR_OK;
+    if (is_open) {
+        refuse_unconfirmed(stage, done);
+        return WEIR_OK;
+    }
     Weir__V1__Document *view = gateway_view_document(weir_stage_arena(stage),
         done->collection->record, document, revision, done->document_id, done->revision);
     if (done->kind == WAITER_INGEST)
         answer_ingest(stage, done, view);
     else if (done->kind == WAITER_DELETE)
-        answer_deleted(stage, done, view, is_confirmed);
+        answer_deleted(stage, done, view);
     else
         answer_wait(stage, done, view);
     return WEIR_OK;
