@@ -68,16 +68,16 @@ weir_code reconciler_journal(reconciler_core *core, weir_stage *stage, const lif
 /* The document's newest event; *ret_event NULL: none.  Lives as long as the round. */
 weir_code reconciler_last_event(reconciler_core *core, weir_stage *stage, uint64_t collection_no,
     const char *document_id, lifecycle_event **ret_event, weir_error *reterr) WEIR_MUST_CHECK;
-/* Is the ACCEPTED of the revision among the document's events? */
-weir_code reconciler_was_accepted(reconciler_core *core, weir_stage *stage,
-    const lifecycle_event *event, bool *ret_was, weir_error *reterr) WEIR_MUST_CHECK;
+/* Is there one of this kind about the revision that came in this era or a later one? */
+weir_code reconciler_find_event(reconciler_core *core, weir_stage *stage, const lifecycle_event *of,
+    lifecycle_kind kind, uint64_t min_era, bool *ret_found, weir_error *reterr) WEIR_MUST_CHECK;
 
 /* ---- unfinished.c ---- */
 weir_code reconciler_track(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
     weir_error *reterr) WEIR_MUST_CHECK;
-/* The revision is over. */
-weir_code reconciler_finish(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
-    weir_error *reterr) WEIR_MUST_CHECK;
+/* The indexer says, by an event or an answer, that the revision is READY. */
+weir_code reconciler_was_ready(reconciler_core *core, weir_stage *stage,
+    const lifecycle_event *event, weir_error *reterr) WEIR_MUST_CHECK;
 /* A look goes on, or begins when it is time. */
 weir_code reconciler_look_on(reconciler_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;

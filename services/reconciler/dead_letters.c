@@ -97,6 +97,15 @@ put(reconciler_core *core, weir_stage *stage, const lifecycle_event *event, fail
     weir_stage_put(stage, key_of(core, event), &record.base);
 }
 
+/* It stands in this era too. */
+static void
+confirm(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
+    ending_record *found)
+{
+    found->era = weir_stage_era(stage);
+    weir_stage_put(stage, key_of(core, event), &found->base);
+}
+
 weir_code
 reconciler_put_dead_letter(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
     weir_error *reterr)
@@ -106,8 +115,12 @@ reconciler_put_dead_letter(reconciler_core *core, weir_stage *stage, const lifec
     ending_record *found = NULL;
     const weir_code code = get(core, stage, event, &found, reterr);
 
-    if (code != WEIR_OK || (found != NULL && found->epoch >= event->epoch))
+    if (code != WEIR_OK)
         return code;
+    if (found != NULL && found->epoch >= event->epoch) {
+        confirm(core, stage, event, found);
+        return WEIR_OK;
+    }
     core->dead_letters += found == NULL;
     core->dead_lettered_total++;
     put(core, stage, event, failure);
@@ -151,8 +164,7 @@ seed_entry(reconciler_core *core, weir_stage *stage, const Weir__Internal__V1__S
         put(core, stage, &event, event.failure != NULL ? event.failure : &unknown);
         return WEIR_OK;
     }
-    found->era = weir_stage_era(stage);
-    weir_stage_put(stage, key_of(core, &event), &found->base);
+    confirm(core, stage, &event, found);
     return WEIR_OK;
 }
 

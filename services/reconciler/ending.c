@@ -253,7 +253,7 @@ on_too_late(reconciler_core *core, weir_stage *stage, const lifecycle_event *eve
     if (code != WEIR_OK || ending == NULL || ending->epoch != event->epoch)
         return code;
     drop(core, stage, event);
-    return was_ready ? reconciler_finish(core, stage, event, reterr) : WEIR_OK;
+    return was_ready ? reconciler_was_ready(core, stage, event, reterr) : WEIR_OK;
 }
 
 weir_code

@@ -79,6 +79,7 @@ put_event(reconciler_core *core, weir_stage *stage, const lifecycle_event *event
     lifecycle_event kept = *event;
     failure_record failure = WEIR__INTERNAL__V1__FAILURE__INIT;
 
+    kept.era = core->row_era;
     if (event->failure != NULL) {
         failure = *event->failure;
         failure.n_attempts = 0;
@@ -133,19 +134,20 @@ reconciler_last_event(reconciler_core *core, weir_stage *stage, uint64_t collect
 }
 
 weir_code
-reconciler_was_accepted(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
-    bool *ret_was, weir_error *reterr)
+reconciler_find_event(reconciler_core *core, weir_stage *stage, const lifecycle_event *of,
+    lifecycle_kind kind, uint64_t min_era, bool *ret_found, weir_error *reterr)
 {
-    weir_iter *iter = events_of(core, stage, event->collection_no, event->document_id, UINT64_MAX);
+    weir_iter *iter = events_of(core, stage, of->collection_no, of->document_id, UINT64_MAX);
     weir_code code = WEIR_OK;
 
-    *ret_was = false;
-    while (code == WEIR_OK && !*ret_was && weir_iter_next(iter)) {
+    *ret_found = false;
+    while (code == WEIR_OK && !*ret_found && weir_iter_next(iter)) {
         lifecycle_event *seen = NULL;
 
         code = decode_event(stage, weir_iter_value(iter), &seen, reterr);
         if (code == WEIR_OK)
-            *ret_was = seen->kind == LIFECYCLE(ACCEPTED) && seen->revision == event->revision;
+            *ret_found =
+                seen->kind == kind && seen->revision == of->revision && seen->era >= min_era;
     }
     if (code == WEIR_OK)
         code = weir_iter_status(iter, reterr);

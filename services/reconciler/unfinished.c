@@ -100,15 +100,17 @@ mark_over(reconciler_core *core, weir_stage *stage, const lifecycle_event *event
         .era = weir_stage_era(stage),
         .is_over = true };
     bool was_accepted = false;
-    const weir_code code = reconciler_was_accepted(core, stage, event, &was_accepted, reterr);
+    const weir_code code =
+        reconciler_find_event(core, stage, event, LIFECYCLE(ACCEPTED), 0, &was_accepted, reterr);
 
     if (code == WEIR_OK && !was_accepted)
         put(stage, key_of(core, event), &record);
     return code;
 }
 
-static weir_code
-on_ready(reconciler_core *core, weir_stage *stage, const lifecycle_event *event, weir_error *reterr)
+weir_code
+reconciler_was_ready(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
+    weir_error *reterr)
 {
     unfinished_record record;
     bool found = false;
@@ -125,9 +127,9 @@ on_ready(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
     return WEIR_OK;
 }
 
-weir_code
-reconciler_finish(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
-    weir_error *reterr)
+/* The gateway ends it, in the order in which it began it. */
+static weir_code
+finish(reconciler_core *core, weir_stage *stage, const lifecycle_event *event, weir_error *reterr)
 {
     unfinished_record record;
     bool found = false;
@@ -150,6 +152,21 @@ begin(reconciler_core *core, weir_stage *stage, const lifecycle_event *event)
     put(stage, key_of(core, event), &record);
 }
 
+/* A later try of a revision of which nothing is open: the gateway had not heard of its READY, if
+ * that is of this era; otherwise an indexer was lost, and the revision is to come back. */
+static weir_code
+begin_later(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
+    weir_error *reterr)
+{
+    bool was_ready = false;
+    const weir_code code = reconciler_find_event(core, stage, event, LIFECYCLE(READY),
+        core->row_era, &was_ready, reterr);
+
+    if (code == WEIR_OK && !was_ready)
+        begin(core, stage, event);
+    return code;
+}
+
 static weir_code
 on_accepted(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
     weir_error *reterr)
@@ -158,15 +175,14 @@ on_accepted(reconciler_core *core, weir_stage *stage, const lifecycle_event *eve
     bool found = false;
     const weir_code code = get(stage, key_of(core, event), &record, &found, reterr);
 
-    if (code != WEIR_OK)
+    if (code != WEIR_OK || (found && !record.is_over && record.epoch >= event->epoch))
         return code;
-    if (found && record.epoch >= event->epoch) {
-        if (record.is_over)
-            drop(core, stage, key_of(core, event), &record);
-        return WEIR_OK;
-    }
     if (found)
         drop(core, stage, key_of(core, event), &record);
+    if (found && record.is_over && (record.epoch >= event->epoch || record.era >= core->row_era))
+        return WEIR_OK;
+    if (!found && event->epoch > 1)
+        return begin_later(core, stage, event, reterr);
     begin(core, stage, event);
     return WEIR_OK;
 }
@@ -179,11 +195,11 @@ reconciler_track(reconciler_core *core, weir_stage *stage, const lifecycle_event
     case LIFECYCLE(ACCEPTED):
         return on_accepted(core, stage, event, reterr);
     case LIFECYCLE(READY):
-        return on_ready(core, stage, event, reterr);
+        return reconciler_was_ready(core, stage, event, reterr);
     case LIFECYCLE(SUPERSEDED):
     case LIFECYCLE(DELETED):
     case LIFECYCLE(GAVE_UP):
-        return reconciler_finish(core, stage, event, reterr);
+        return finish(core, stage, event, reterr);
     case LIFECYCLE(CHUNKED):
     case LIFECYCLE(EMBEDDED):
     case LIFECYCLE(DEFERRED):
