@@ -109,15 +109,17 @@ learned(void *context, const weir_error *error, const ProtobufCMessage *response
 static void
 wait_for_delete(get_flow *flow)
 {
-    Weir__Internal__V1__WaitCommand command = WEIR__INTERNAL__V1__WAIT_COMMAND__INIT;
+    Weir__Internal__V1__WaitCommand *command =
+        weir_arena_alloc(weir_rpc_call_arena(flow->call), sizeof *command);
     weir_error error = { .code = WEIR_OK };
 
-    command.collection_id = flow->request->collection_id;
-    command.document_id = flow->request->document_id;
-    command.revision = flow->found.number;
-    command.wait_until_ms = gateway_wait_until(flow->call, INDEXER_MS);
+    weir__internal__v1__wait_command__init(command);
+    command->collection_id = flow->request->collection_id;
+    command->document_id = flow->request->document_id;
+    command->revision = flow->found.number;
+    command->wait_until_ms = gateway_wait_until(flow->call, INDEXER_MS);
     if (weir_shell_submit(flow->self->service->shell, GATEWAY_WAIT, gateway_tenant(flow->call),
-            weir_rpc_request_id(flow->call), &command.base, learned, flow, &error) != WEIR_OK)
+            weir_rpc_request_id(flow->call), &command->base, learned, flow, &error) != WEIR_OK)
         weir_rpc_fail(flow->call, &error);
 }
 
