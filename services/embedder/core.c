@@ -255,15 +255,9 @@ tell_embedded(weir_stage *stage, const row_message *row)
 static weir_code
 emit_item(void *self, weir_stage *stage, weir_work_item *item, void *payload, weir_error *reterr)
 {
-    embedder_core *core = self;
-    const embedder_row *row = payload;
-
-    for (size_t i = 0; row->keys != NULL && i < row->count; i++)
-        if (!row->is_cached[i])
-            embedder_cache_put(&core->cache, stage, &row->keys[i],
-                row->vectors + i * row->dimension, row->dimension);
+    (void)self;
     tell_embedded(stage, weir_work_item_row(item));
-    return send_row(stage, row, reterr);
+    return send_row(stage, payload, reterr);
 }
 
 static void
@@ -329,6 +323,16 @@ failure_of(const embedder_job *job, size_t index)
     return NULL;
 }
 
+/* It is kept at once, so that a process that ends in the middle of a long row goes on there. */
+static void
+take_vector(embedder_core *core, weir_stage *stage, embedder_row *row, uint32_t index,
+    const float *vector)
+{
+    memcpy(row->vectors + index * (size_t)row->dimension, vector, row->dimension * sizeof *vector);
+    if (row->keys != NULL)
+        embedder_cache_put(&core->cache, stage, &row->keys[index], vector, row->dimension);
+}
+
 static weir_code
 take_result(embedder_core *core, weir_stage *stage, const embedder_job *job, size_t index,
     weir_error *reterr)
@@ -340,8 +344,7 @@ take_result(embedder_core *core, weir_stage *stage, const embedder_job *job, siz
     row->in_jobs--;
     row->left--;
     if (failure == NULL)
-        memcpy(row->vectors + piece->index * (size_t)row->dimension,
-            job->vectors + index * row->dimension, row->dimension * sizeof *row->vectors);
+        take_vector(core, stage, row, piece->index, job->vectors + index * row->dimension);
     else if (row->failure.code == WEIR_OK)
         row->failure = *failure;
     if (row->left > 0)

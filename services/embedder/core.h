@@ -3,9 +3,9 @@
  *
  * Chunks of many rows are gathered into batches of like length and a bounded number of tokens; a
  * few batches run on the pool at once.  A batch that fails is halved until the text at fault is
- * found, so one document never fails another. What the built-in model computed is kept in the
- * vector cache, in the round that sends it.  A crash at any line leaves a row unsettled at ingest,
- * deferred here, or sent.
+ * found, so one document never fails another.  What the built-in model computed is kept in the
+ * vector cache at once, so that a long row which is interrupted goes on where it was.  A crash at
+ * any line leaves a row unsettled at ingest, deferred here, or sent.
  *
  * While the built-in model is missing its rows are parked, which spends no attempt, and one at a
  * time looks whether it came back (the breaker).

@@ -844,6 +844,29 @@ a_process_may_end_in_the_middle(void **state)
 }
 
 static void
+a_long_row_goes_on_where_the_process_ended(void **state)
+{
+    seen.batches_max = 1;
+    start();
+    seen.hold = true;
+    SEND("long", TEXTS("one", "two", "three", "four"), .of = 4, .tokens = 64, .model = REAL);
+    run();
+    for (unsigned done = 1; done <= 3; done++) {
+        seen.hold = false;
+        RIG_OK(rig_round(&r, error));
+        seen.hold = true;
+        assert_int_equal(seen.texts, done);
+        rig_crash(&r);
+        start();
+        pass(6000);
+    }
+    seen.hold = false;
+    run();
+    assert_int_equal(outs(), 1);
+    assert_int_equal(seen.texts, 4);
+}
+
+static void
 the_store_may_fail_at_any_call(void **state)
 {
     for (uint32_t n = 1;; n++) {
@@ -926,6 +949,7 @@ main(void)
         TEST(a_new_era_frees_the_places_of_old_rows),
         TEST(a_drain_ends_after_the_batches_that_run),
         TEST(a_process_may_end_in_the_middle),
+        TEST(a_long_row_goes_on_where_the_process_ended),
         TEST(the_store_may_fail_at_any_call),
         TEST(the_core_takes_no_requests),
     };
