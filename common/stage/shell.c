@@ -70,7 +70,7 @@ struct weir_shell {
     worker_arg *worker_args;
     bool core_started;
     int64_t drain_until_ms; /* monotonic; under lock */
-    int64_t looked_ms; /* monotonic */
+    int64_t looked_ms;      /* monotonic */
     bool disk_low;
     bool ended_clean;
 };
@@ -400,7 +400,8 @@ check_disk(weir_shell *shell)
     __atomic_store_n(&shell->disk_low, low, __ATOMIC_RELAXED);
 }
 
-/* A socket that makes no progress is opened anew: nothing but the outbox matters, so it costs nothing. */
+/* A socket that makes no progress is opened anew: nothing but the outbox matters, so it costs
+ * nothing. */
 static void
 reopen_stalled_links(weir_shell *shell)
 {
@@ -409,7 +410,8 @@ reopen_stalled_links(weir_shell *shell)
     weir_stage_status_read(shell->stage, &status);
     for (uint32_t i = 0; i < status.link_count; i++) {
         const weir_stage_link_view *view = &status.links[i];
-        if (view->sender && view->tx.stalled_rtos > 0 && view->tx.stalled_rtos % STALLED_RTOS_MAX == 0)
+        if (view->sender && view->tx.stalled_rtos > 0 &&
+            view->tx.stalled_rtos % STALLED_RTOS_MAX == 0)
             weir_link_pump_reopen(shell->pump, weir_link_number(view->kind, 0, 0));
     }
 }

@@ -212,8 +212,8 @@ store_id_of(const Weir__Internal__V1__ApplyEraRequest *apply, weir_service_id se
 }
 
 /* A link that stopped before this era, that leads to a database that was replaced, or whose own
- * database is new after a loss.  One that stopped in this very era has met a loss that the gateway has
- * not decided yet: its alarm leads to the next era. */
+ * database is new after a loss.  One that stopped in this very era has met a loss that the gateway
+ * has not decided yet: its alarm leads to the next era. */
 static bool
 needs_reset(const weir_link_tx_status *status, const uint8_t *receiver_store_id, uint64_t era)
 {
@@ -232,8 +232,8 @@ weir_stage_reset_link(weir_stage *stage, weir_link_kind link,
     return weir_link_tx_reset(stage->tx[link], stage->era, receiver_store_id, stage->batch, reterr);
 }
 
-/* A request that is out of date (it names a database that was replaced since) is refused by the link:
- * *ret_applied false, and the gateway says what is in force now. */
+/* A request that is out of date (it names a database that was replaced since) is refused by the
+ * link: *ret_applied false, and the gateway says what is in force now. */
 static weir_code
 reset_if_needed(weir_stage *stage, weir_link_kind link, const uint8_t *receiver, bool *ret_applied,
     weir_error *reterr)
