@@ -110,7 +110,8 @@ answer_collection(weir_stage *stage, const waiter *done, bool is_settled)
     weir_stage_reply(stage, done->reply_to, &response->base);
 }
 
-/* Until the indexer has confirmed a delete, a search may find what it ends: nobody is told before. */
+/* Until the indexer has confirmed a delete, a search may find what it ends: nobody is told before.
+ */
 static bool
 is_unconfirmed(const waiter *done, const document_record *document, const revision_record *revision)
 {
@@ -139,8 +140,7 @@ try_answer(gateway_core *core, weir_stage *stage, const waiter *done, bool is_la
     weir_assert(document != NULL && revision != NULL);
     const bool is_open = is_unconfirmed(done, document, revision);
     *ret_answered = is_late ||
-        (!is_open &&
-            (done->kind == WAITER_DELETE || gateway_state_is_terminal(revision->state)));
+        (!is_open && (done->kind == WAITER_DELETE || gateway_state_is_terminal(revision->state)));
     if (!*ret_answered)
         return WEIR_OK;
     if (is_open) {
