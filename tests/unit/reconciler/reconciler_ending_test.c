@@ -144,7 +144,7 @@ static void
 try_event(state_of_try state, lifecycle_kind kind, int64_t epoch, int times)
 {
     world *w = weir_alloc_zero(1, sizeof *w);
-    char cell[64];
+    char cell[96];
 
     snprintf(cell, sizeof cell, "state %d, event %d of epoch %d, %d times", (int)state, (int)kind,
         (int)epoch, times);
@@ -196,7 +196,7 @@ static void
 try_answer(state_of_try state, verdict said, int64_t epoch, int times)
 {
     world *w = weir_alloc_zero(1, sizeof *w);
-    char cell[64];
+    char cell[96];
 
     snprintf(cell, sizeof cell, "state %d, verdict %d on epoch %d, %d times", (int)state, (int)said,
         (int)epoch, times);

@@ -176,10 +176,12 @@ a_seeding_forgets_what_is_of_an_earlier_era(void **state)
     world_settle(w);
     w->era = 2;
     SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED), .document_id = "d5", .epoch = 2);
+    SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED), .document_id = "d0", .epoch = 2);
     say_seed(w, NULL, 0, true);
     SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED), .document_id = "d6", .epoch = 2);
     world_wait(w, 100);
-    assert_int_equal(published(w).unfinished, 2);
+    assert_int_equal(published(w).unfinished, 3);
+    assert_true(is_unfinished(w, "d0", 1)); /* the sweep has come to it in the very round */
     assert_true(is_unfinished(w, "d5", 1));
     assert_true(is_unfinished(w, "d6", 1));
     assert_counts_are_true(w);
@@ -206,6 +208,26 @@ the_oldest_is_known_at_once_and_again_when_it_is_over(void **state)
     SAY(w, INDEXER, .kind = LIFECYCLE(READY), .document_id = "b");
     world_settle(w);
     assert_int_equal(published(w).oldest_since_ms, 0);
+    SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED), .document_id = "c", .time_ms = begin_ms + 60);
+    world_settle(w); /* without waiting for a look */
+    assert_int_equal(published(w).oldest_since_ms, begin_ms + 60);
+}
+
+static void
+accepted_told_again_does_not_make_it_younger(void **state)
+{
+    world *w = *state;
+    const int64_t begin_ms = w->now_ms;
+
+    SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED), .epoch = 2, .time_ms = begin_ms);
+    SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED), .epoch = 2, .time_ms = begin_ms + 50);
+    SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED), .epoch = 1, .time_ms = begin_ms + 60);
+    world_wait(w, 12000);
+    assert_int_equal(published(w).oldest_since_ms, begin_ms);
+    SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED), .epoch = 3, .time_ms = begin_ms + 70);
+    world_wait(w, 12000);
+    assert_int_equal(published(w).oldest_since_ms, begin_ms + 70);
+    assert_int_equal(published(w).unfinished, 1);
 }
 
 static void
@@ -376,6 +398,7 @@ main(void)
         IN_WORLD(a_revoke_that_came_too_late_ends_the_revision),
         IN_WORLD(a_seeding_forgets_what_is_of_an_earlier_era),
         IN_WORLD(the_oldest_is_known_at_once_and_again_when_it_is_over),
+        IN_WORLD(accepted_told_again_does_not_make_it_younger),
         IN_WORLD(the_oldest_of_thousands_is_found_in_slices_and_after_a_restart),
         IN_WORLD(a_clock_that_is_set_back_does_not_end_the_looks),
         LOGGED(a_document_without_any_event_is_named_once_an_hour),
