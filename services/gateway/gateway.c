@@ -47,6 +47,7 @@ gateway_admission_now(gateway *self, weir_error *ret_why)
     gateway_published published;
 
     gateway_core_published(self->core, &published);
+    published.load.documents += __atomic_load_n(&self->streamed_items, __ATOMIC_RELAXED);
     published.load.disk_low = weir_shell_disk_is_low(self->service->shell);
     return gateway_admit(&limits, &published.load, weir_clock_wall_ms(), ret_why);
 }

@@ -34,7 +34,8 @@ struct gateway {
     weir_service *service;
     const weir_suite_config *config;
     gateway_core *core;
-    bool disk_low; /* atomic; the core reads it */
+    bool disk_low;           /* atomic; the core reads it */
+    uint64_t streamed_items; /* atomic; handed to the core by streams and not answered yet */
     weir_model default_model;
     char default_model_note[320]; /* why it is not the configured one, or "" */
     weir_rpc_stub *embedder;      /* EmbedderService, IndexerService, ReconcilerService */
@@ -60,7 +61,7 @@ void gateway_submit(gateway *self, weir_rpc_call *call, gateway_command kind,
  * deadline. */
 int64_t gateway_wait_until(const weir_rpc_call *call, int64_t wait_ms);
 
-/* Whether new documents are taken now. */
+/* Whether new documents are taken now; what streams have under way counts as taken. */
 gateway_admission gateway_admission_now(gateway *self, weir_error *ret_why);
 
 /* The model is there and may be used by a collection: MODEL_UNKNOWN, MODEL_UNAVAILABLE,

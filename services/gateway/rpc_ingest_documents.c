@@ -200,6 +200,13 @@ keep_answer(stream_item *item, const ProtobufCMessage *response)
 }
 
 static void
+count_submitted(ingest_stream *stream, int by)
+{
+    stream->submitted_count += (uint32_t)by;
+    __atomic_add_fetch(&stream->self->streamed_items, (uint64_t)(int64_t)by, __ATOMIC_RELAXED);
+}
+
+static void
 item_answered(void *context, const weir_error *error, const ProtobufCMessage *response)
 {
     stream_item *item = context;
@@ -211,7 +218,7 @@ item_answered(void *context, const weir_error *error, const ProtobufCMessage *re
         item->error = *error;
     else
         item->answer = keep_answer(item, response);
-    stream->submitted_count--;
+    count_submitted(stream, -1);
     send_done(stream);
     if (stream->submitted_count <= stream->self->config->gateway.stream_window / 2)
         stream->holds &= ~(unsigned)HOLD_WINDOW;
@@ -230,13 +237,13 @@ try_submit(ingest_stream *stream, stream_item *item)
     if (gateway_admission_now(self, &error) != GATEWAY_ACCEPTING)
         return false;
     item->state = ITEM_SUBMITTED;
-    stream->submitted_count++;
+    count_submitted(stream, 1);
     const weir_code code =
         weir_shell_submit(self->service->shell, GATEWAY_ACCEPT, gateway_tenant(stream->call),
             weir_rpc_request_id(stream->call), &item->command.base, item_answered, item, &error);
     if (code == WEIR_OK)
         return true;
-    stream->submitted_count--;
+    count_submitted(stream, -1);
     item->state = ITEM_WAITING;
     return false;
 }
