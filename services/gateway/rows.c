@@ -29,23 +29,25 @@ retired_kind(uint32_t state)
 }
 
 /* Every lower revision that is not over becomes SUPERSEDED or DELETED; READY ones too.  The
- * document's record is written before and after: a waiter that a change wakes reads it. */
+ * document's record goes first: a waiter that a change wakes reads it. */
 weir_code
 gateway_retire_lower(gateway_core *core, weir_stage *stage, const revision_id *id,
     document_record *document, uint32_t state, weir_error *reterr)
 {
+    const uint64_t collection_no = id->collection->record->collection_no;
+    int64_t lower = document->oldest_revision;
     weir_code code = WEIR_OK;
 
-    gateway_put_document(core, stage, id->collection->record->collection_no, id->document_id,
-        document);
-    for (int64_t lower = document->oldest_revision; lower < id->revision && code == WEIR_OK;
-        lower++) {
+    if (lower < id->revision)
+        document->oldest_revision = id->revision;
+    gateway_put_document(core, stage, collection_no, id->document_id, document);
+    for (; lower < id->revision && code == WEIR_OK; lower++) {
         revision_id lower_id = *id;
         revision_record *revision = NULL;
 
         lower_id.revision = lower;
-        code = gateway_get_revision(core, stage, id->collection->record->collection_no,
-            id->document_id, lower, &revision, reterr);
+        code = gateway_get_revision(core, stage, collection_no, id->document_id, lower, &revision,
+            reterr);
         if (code != WEIR_OK || revision == NULL || !may_be_retired(revision->state))
             continue;
         if (state == DOCUMENT_STATE(DELETED))
@@ -53,10 +55,6 @@ gateway_retire_lower(gateway_core *core, weir_stage *stage, const revision_id *i
         code = gateway_set_state(core, stage, &lower_id, revision, state, reterr);
         gateway_tell(stage, &lower_id, revision, retired_kind(state));
     }
-    if (document->oldest_revision < id->revision)
-        document->oldest_revision = id->revision;
-    gateway_put_document(core, stage, id->collection->record->collection_no, id->document_id,
-        document);
     return code;
 }
 

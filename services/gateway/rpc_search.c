@@ -20,7 +20,7 @@ typedef Weir__V1__SearchResponse search_response;
 typedef Weir__Internal__V1__SearchVectorsResponse indexed_response;
 typedef Weir__Internal__V1__EmbedResponse embed_response;
 
-enum { TOP_K_DEFAULT = 10, WRITE_SHARE_PERCENT = 75 };
+enum { TOP_K_DEFAULT = 10, WRITE_SHARE_PERCENT = 75, CONNECT_MS = 1000 };
 
 typedef struct search_flow {
     gateway *self;
@@ -31,6 +31,7 @@ typedef struct search_flow {
     int64_t begun_us;
     int64_t until_ms; /* monotonic */
     bool consistency_satisfied;
+    bool asked_again; /* the peer that is asked now */
     Weir__Internal__V1__WaitCommand wait;
     weir_buffer vector; /* little-endian fp32 */
 } search_flow;
@@ -61,7 +62,31 @@ fail_for_peer(search_flow *flow, weir_service_id peer, const weir_error *error)
     fail(flow, &own);
 }
 
+/* A peer that has just started is not connected to yet, so one refusal is worth a short wait. */
+static bool
+may_ask_again(search_flow *flow, const weir_error *error)
+{
+    const bool may =
+        error->code == WEIR_SERVICE_UNAVAILABLE && !flow->asked_again && left_ms(flow) > 0;
+
+    if (may)
+        flow->asked_again = true;
+    return may;
+}
+
+static gateway_patience
+patience_of(const search_flow *flow)
+{
+    const int64_t left = left_ms(flow);
+
+    if (!flow->asked_again)
+        return (gateway_patience){ left, false };
+    return (gateway_patience){ left < CONNECT_MS ? left : CONNECT_MS, true };
+}
+
 /* ---- the answer ---- */
+
+static void ask_indexer(search_flow *flow);
 
 static void
 view_metadata(weir_arena *arena, const Weir__Internal__V1__IndexHit *hit, Weir__V1__Hit *view)
@@ -122,6 +147,10 @@ indexer_answered(void *context, const weir_error *error, const ProtobufCMessage 
     const indexed_response *indexed = (const indexed_response *)(const void *)message;
     search_response response = WEIR__V1__SEARCH_RESPONSE__INIT;
 
+    if (may_ask_again(flow, error)) {
+        ask_indexer(flow);
+        return;
+    }
     if (error->code != WEIR_OK) {
         fail_for_peer(flow, WEIR_SERVICE_INDEXER, error);
         return;
@@ -152,7 +181,6 @@ ask_indexer(search_flow *flow)
     Weir__Internal__V1__SearchVectorsRequest wanted =
         WEIR__INTERNAL__V1__SEARCH_VECTORS_REQUEST__INIT;
     char *document_id = (char *)(uintptr_t)flow->filter.document_id;
-    const gateway_patience patience = { left_ms(flow), false };
 
     wanted.tenant = (char *)(uintptr_t)gateway_tenant(flow->call);
     wanted.collection_no = flow->collection->collection_no;
@@ -169,7 +197,7 @@ ask_indexer(search_flow *flow)
     wanted.max_hits_per_document = (uint32_t)request->max_hits_per_document;
     wanted.neighbor_chunks = (uint32_t)request->neighbor_chunks;
     wanted.allow_partial = request->allow_partial;
-    gateway_peer_start(flow->self->indexer, "SearchVectors", &wanted.base, patience,
+    gateway_peer_start(flow->self->indexer, "SearchVectors", &wanted.base, patience_of(flow),
         indexer_answered, flow);
 }
 
@@ -185,6 +213,8 @@ is_of_the_collection(const search_flow *flow, const embed_response *embedded)
         embedded->vectors.len == (size_t)spec->dimension * sizeof(float);
 }
 
+static void ask_embedder(search_flow *flow);
+
 static void
 embedder_answered(void *context, const weir_error *error, const ProtobufCMessage *message)
 {
@@ -192,6 +222,10 @@ embedder_answered(void *context, const weir_error *error, const ProtobufCMessage
     const embed_response *embedded = (const embed_response *)(const void *)message;
     weir_error own;
 
+    if (may_ask_again(flow, error)) {
+        ask_embedder(flow);
+        return;
+    }
     if (error->code != WEIR_OK) {
         fail_for_peer(flow, WEIR_SERVICE_EMBEDDER, error);
         return;
@@ -206,6 +240,7 @@ embedder_answered(void *context, const weir_error *error, const ProtobufCMessage
     weir_buffer_append(&flow->vector, embedded->vectors.data, embedded->vectors.len);
     gateway_queries_put(flow->self->queries, flow->collection->spec->fingerprint,
         flow->request->text, weir_buffer_view(&flow->vector));
+    flow->asked_again = false;
     ask_indexer(flow);
 }
 
@@ -214,13 +249,12 @@ ask_embedder(search_flow *flow)
 {
     Weir__Internal__V1__EmbedRequest wanted = WEIR__INTERNAL__V1__EMBED_REQUEST__INIT;
     char *text = flow->request->text;
-    const gateway_patience patience = { left_ms(flow), false };
 
     wanted.model = flow->collection->spec->model;
     wanted.texts = &text;
     wanted.n_texts = 1;
-    gateway_peer_start(flow->self->embedder, "Embed", &wanted.base, patience, embedder_answered,
-        flow);
+    gateway_peer_start(flow->self->embedder, "Embed", &wanted.base, patience_of(flow),
+        embedder_answered, flow);
 }
 
 /* fp32 in the order of x86, the only one that weir is built for. */
