@@ -317,8 +317,9 @@ weir_code weir_rpc_server_start(weir_rpc_server *server, weir_error *reterr) WEI
 int weir_rpc_server_port(const weir_rpc_server *server, size_t index);
 /*
  * Health NOT_SERVING, `draining` for every open call, no new calls (UNAVAILABLE), up to drain_ms
- * for calls to end, then cancel the rest and wait until each handler has finished its call. Blocks;
- * not from a callback.  The threads that finish calls must still run.  A second stop does nothing.
+ * for calls to end, then cancel the rest, close idle connections and wait until each handler has
+ * finished its call.  Blocks; not from a callback.  The threads that finish calls must still run.
+ * A second stop does nothing.
  */
 void weir_rpc_server_stop(weir_rpc_server *server, uint32_t drain_ms);
 

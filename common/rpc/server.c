@@ -22,6 +22,7 @@ enum {
     CLIENT_PING_MIN_MS = 10000,
     HANDSHAKE_MS = 10000,
     GRACE_DEFAULT_MS = 60000,
+    IDLE_CLOSE_MS = 200, /* of a drain: for connections without calls to close by themselves */
     STUCK_REPORT_MS = 5000,
     MEMORY_BYTES_DEFAULT = 256 << 20,
 };
@@ -598,6 +599,37 @@ wait_ended(weir_rpc_server *server, uint32_t wait_ms)
     return true;
 }
 
+/* Under the lock: only connections without calls are left. */
+static bool
+is_quiet(const weir_rpc_server *server)
+{
+    return server->calls == NULL && server->accepts == 0;
+}
+
+/*
+ * Under the lock.  Up to drain_ms for calls to end.  Connections without calls get less: a client
+ * that makes no call may not look at its connection at all (grpcio), so it never says good-bye.
+ */
+static void
+wait_drained(weir_rpc_server *server, uint32_t drain_ms)
+{
+    const int64_t until_ms = weir_clock_mono_ms() + drain_ms;
+    bool timed_out = false;
+
+    while (!all_ended(server) && !(timed_out && is_quiet(server))) {
+        const int64_t left_ms = until_ms - weir_clock_mono_ms();
+        const bool is_short = is_quiet(server) && left_ms > IDLE_CLOSE_MS;
+        const int64_t wait_ms = is_short ? IDLE_CLOSE_MS : left_ms;
+        const int64_t at_ms = weir_clock_mono_ms() + wait_ms;
+        const struct timespec at = { .tv_sec = at_ms / 1000,
+            .tv_nsec = (at_ms % 1000) * 1000000 };
+
+        if (left_ms <= 0)
+            return;
+        timed_out = pthread_cond_timedwait(&server->changed, &server->lock, &at) == ETIMEDOUT;
+    }
+}
+
 /* Run `visit` on every call that is not done, without the lock. */
 static void
 for_each_call(weir_rpc_server *server, void (*visit)(weir_rpc_call *call))
@@ -725,7 +757,7 @@ weir_rpc_server_stop(weir_rpc_server *server, uint32_t drain_ms)
     if (server->core != NULL)
         begin_shutdown(server);
     pthread_mutex_lock(&server->lock);
-    wait_ended(server, drain_ms);
+    wait_drained(server, drain_ms);
     pthread_mutex_unlock(&server->lock);
 
     if (server->core != NULL)
