@@ -118,6 +118,7 @@ class DrainTest(harness.OwnSuiteTest):
 
     def test_an_idle_suite_ends_at_once(self):
         self.suite.up_foreground()
+        self.collection()  # by a client that stays connected and says nothing more
         began = time.monotonic()
         self.suite.foreground.send_signal(signal.SIGINT)
         self.assertEqual(self.suite.foreground.wait(GRACE_S), 0)

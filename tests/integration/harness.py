@@ -304,6 +304,7 @@ class Suite:
         self.settings = ["embedder.allow_hash_models=true", f"gateway.default_model={MODEL}", *settings]
         self.config = config
         self.foreground = None
+        self.output = None
         self.clients = []
 
     # -- life --
@@ -374,6 +375,8 @@ class Suite:
             wait_for(lambda: all(process_is_gone(pid) for pid in pids), "the end of the services")
         except (OSError, ValueError, AssertionError, subprocess.SubprocessError) as error:
             print(f"closing the suite in {self.data}: {error}", file=sys.stderr)
+        if self.output is not None:
+            self.output.close()
         if self.own_data and not os.environ.get("WEIR_TEST_KEEP"):
             shutil.rmtree(self.data, ignore_errors=True)
 

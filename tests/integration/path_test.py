@@ -654,6 +654,14 @@ class ServerTest(SuiteTest):
         )
         self.assertEqual(dict(call.initial_metadata())["x-request-id"], "my-id-1")
 
+    def test_a_search_right_after_a_start_is_answered(self):
+        name = self.collection()
+        self.ready(name, "d", "words of a document")
+        for number in range(3):
+            self.suite.restart()
+            hits = self.client.call("Search", wait_for_ready=True, collection_id=name, text=f"words {number}").hits
+            self.assertEqual([hit.document_id for hit in hits], ["d"])
+
     def test_a_restart_keeps_everything(self):
         name = self.collection()
         self.ready(name, "kept", "kept words")
