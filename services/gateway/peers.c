@@ -3,7 +3,10 @@
  */
 #include "services/gateway/peers.h"
 
+#include "common/base/assert.h"
+#include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/wire/wire.h"
 
 enum { RETRY_AFTER_MS = 500 };
 
@@ -46,16 +49,86 @@ gateway_time_left(const weir_rpc_call *call, int64_t max_ms)
     return left_ms < max_ms ? left_ms : max_ms;
 }
 
+/* ---- a call that may be made twice: at once, and when the peer has come back ---- */
+
+typedef struct peer_call {
+    weir_rpc_stub *stub;
+    const char *method;
+    weir_arena *arena;
+    ProtobufCMessage *request; /* a copy, for the second time */
+    int64_t until_ms;          /* monotonic */
+    int64_t away_ms;
+    weir_rpc_answered answered;
+    void *context;
+} peer_call;
+
+static void
+end(peer_call *self, const weir_error *error, const ProtobufCMessage *response)
+{
+    self->answered(self->context, error, response);
+    weir_arena_destroy(&self->arena); /* and `self` with it */
+}
+
+static void
+second_answered(void *context, const weir_error *error, const ProtobufCMessage *response)
+{
+    peer_call *self = context;
+    weir_error away;
+
+    if (error->code != WEIR_TIMEOUT || weir_clock_mono_ms() >= self->until_ms) {
+        end(self, error, response);
+        return;
+    }
+    weir_error_set(&away, WEIR_SERVICE_UNAVAILABLE, "no connection within %lld ms",
+        (long long)self->away_ms);
+    end(self, &away, NULL);
+}
+
+static void
+start(peer_call *self, int64_t timeout_ms, bool waits, weir_rpc_answered answered)
+{
+    const weir_rpc_call_options options = { .timeout_ms = timeout_ms > 0 ? (uint32_t)timeout_ms : 1,
+        .wait_for_ready = waits };
+
+    weir_rpc_client_unref(weir_rpc_unary_start(self->stub, self->method, self->request, &options,
+        answered, self));
+}
+
+static void
+first_answered(void *context, const weir_error *error, const ProtobufCMessage *response)
+{
+    peer_call *self = context;
+    const int64_t left_ms = self->until_ms - weir_clock_mono_ms();
+    const bool is_away = error->code == WEIR_SERVICE_UNAVAILABLE || error->code == WEIR_DRAINING;
+
+    if (is_away && self->away_ms > 0 && left_ms > 0)
+        start(self, left_ms < self->away_ms ? left_ms : self->away_ms, true, second_answered);
+    else
+        end(self, error, response);
+}
+
 void
 gateway_peer_start(weir_rpc_stub *stub, const char *method, const ProtobufCMessage *request,
     gateway_patience patience, weir_rpc_answered answered, void *context)
 {
-    const weir_rpc_call_options options = { .timeout_ms = patience.timeout_ms > 0
-            ? (uint32_t)patience.timeout_ms
-            : 1,
-        .wait_for_ready = patience.waits };
+    weir_arena *arena = weir_arena_create(0);
+    peer_call *self = weir_arena_alloc_zero(arena, sizeof *self);
+    weir_buffer packed = { 0 };
+    weir_error error;
 
-    weir_rpc_client_unref(weir_rpc_unary_start(stub, method, request, &options, answered, context));
+    weir_wire_encode(request, &packed);
+    const weir_code code = weir_wire_decode(request->descriptor, weir_buffer_view(&packed), NULL,
+        arena, &self->request, &error);
+    weir_assert(code == WEIR_OK); /* our own bytes */
+    weir_buffer_fini(&packed);
+    self->stub = stub;
+    self->method = method;
+    self->arena = arena;
+    self->until_ms = weir_clock_mono_ms() + patience.timeout_ms;
+    self->away_ms = patience.away_ms;
+    self->answered = answered;
+    self->context = context;
+    start(self, patience.timeout_ms, false, first_answered);
 }
 
 weir_code

@@ -13,11 +13,13 @@
 /* The failure of a call to `peer` as the client gets it.  Any thread. */
 void gateway_peer_error(weir_service_id peer, const weir_error *error, weir_error *ret_error);
 
-/* How long a call may take, and whether it waits for a peer that is away to come back. */
+/* How long a call may take, and how long of that it waits for a peer that is away to come back. */
 typedef struct gateway_patience {
     int64_t timeout_ms;
-    bool waits;
+    int64_t away_ms; /* 0: a peer that is away is UNAVAILABLE at once */
 } gateway_patience;
+
+enum { GATEWAY_AWAY_MS = 2000 }; /* about what a restart takes */
 
 /* Start a call.  `answered` runs once, on a poller. */
 void gateway_peer_start(weir_rpc_stub *stub, const char *method, const ProtobufCMessage *request,

@@ -233,8 +233,8 @@ ask_others(get_flow *flow)
     flow->learn.collection_no = indexed.collection_no;
     flow->learn.document_id = flow->request->document_id;
     flow->left = 2;
-    const gateway_patience indexer = { gateway_time_left(flow->call, INDEXER_MS), true };
-    const gateway_patience reconciler = { gateway_time_left(flow->call, JOURNAL_MS), false };
+    const gateway_patience indexer = { gateway_time_left(flow->call, INDEXER_MS), GATEWAY_AWAY_MS };
+    const gateway_patience reconciler = { gateway_time_left(flow->call, JOURNAL_MS), 0 };
     gateway_peer_start(flow->self->reconciler, "GetJournal", &journal.base, reconciler,
         journal_answered, flow);
     gateway_peer_start(flow->self->indexer, "GetIndexedDocument", &indexed.base, indexer,

@@ -151,7 +151,7 @@ list_chunks(gateway *self, weir_rpc_call *call, const list_request *request)
     }
     flow->wanted.tenant = (char *)(uintptr_t)gateway_tenant(call);
     flow->wanted.document_id = request->document_id;
-    const gateway_patience patience = { gateway_time_left(call, INDEXER_MS), false };
+    const gateway_patience patience = { gateway_time_left(call, INDEXER_MS), GATEWAY_AWAY_MS };
     gateway_peer_start(self->indexer, "ListIndexedChunks", &flow->wanted.base, patience,
         indexer_answered, flow);
 }

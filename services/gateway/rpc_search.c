@@ -20,7 +20,7 @@ typedef Weir__V1__SearchResponse search_response;
 typedef Weir__Internal__V1__SearchVectorsResponse indexed_response;
 typedef Weir__Internal__V1__EmbedResponse embed_response;
 
-enum { TOP_K_DEFAULT = 10, WRITE_SHARE_PERCENT = 75, CONNECT_MS = 1000 };
+enum { TOP_K_DEFAULT = 10, WRITE_SHARE_PERCENT = 75 };
 
 typedef struct search_flow {
     gateway *self;
@@ -31,7 +31,6 @@ typedef struct search_flow {
     int64_t begun_us;
     int64_t until_ms; /* monotonic */
     bool consistency_satisfied;
-    bool asked_again; /* the peer that is asked now */
     Weir__Internal__V1__WaitCommand wait;
     weir_buffer vector; /* little-endian fp32 */
 } search_flow;
@@ -62,31 +61,7 @@ fail_for_peer(search_flow *flow, weir_service_id peer, const weir_error *error)
     fail(flow, &own);
 }
 
-/* A peer that has just started is not connected to yet, so one refusal is worth a short wait. */
-static bool
-may_ask_again(search_flow *flow, const weir_error *error)
-{
-    const bool may =
-        error->code == WEIR_SERVICE_UNAVAILABLE && !flow->asked_again && left_ms(flow) > 0;
-
-    if (may)
-        flow->asked_again = true;
-    return may;
-}
-
-static gateway_patience
-patience_of(const search_flow *flow)
-{
-    const int64_t left = left_ms(flow);
-
-    if (!flow->asked_again)
-        return (gateway_patience){ left, false };
-    return (gateway_patience){ left < CONNECT_MS ? left : CONNECT_MS, true };
-}
-
 /* ---- the answer ---- */
-
-static void ask_indexer(search_flow *flow);
 
 static void
 view_metadata(weir_arena *arena, const Weir__Internal__V1__IndexHit *hit, Weir__V1__Hit *view)
@@ -147,10 +122,6 @@ indexer_answered(void *context, const weir_error *error, const ProtobufCMessage 
     const indexed_response *indexed = (const indexed_response *)(const void *)message;
     search_response response = WEIR__V1__SEARCH_RESPONSE__INIT;
 
-    if (may_ask_again(flow, error)) {
-        ask_indexer(flow);
-        return;
-    }
     if (error->code != WEIR_OK) {
         fail_for_peer(flow, WEIR_SERVICE_INDEXER, error);
         return;
@@ -197,8 +168,8 @@ ask_indexer(search_flow *flow)
     wanted.max_hits_per_document = (uint32_t)request->max_hits_per_document;
     wanted.neighbor_chunks = (uint32_t)request->neighbor_chunks;
     wanted.allow_partial = request->allow_partial;
-    gateway_peer_start(flow->self->indexer, "SearchVectors", &wanted.base, patience_of(flow),
-        indexer_answered, flow);
+    gateway_peer_start(flow->self->indexer, "SearchVectors", &wanted.base,
+        (gateway_patience){ left_ms(flow), GATEWAY_AWAY_MS }, indexer_answered, flow);
 }
 
 /* ---- the text's vector ---- */
@@ -222,10 +193,6 @@ embedder_answered(void *context, const weir_error *error, const ProtobufCMessage
     const embed_response *embedded = (const embed_response *)(const void *)message;
     weir_error own;
 
-    if (may_ask_again(flow, error)) {
-        ask_embedder(flow);
-        return;
-    }
     if (error->code != WEIR_OK) {
         fail_for_peer(flow, WEIR_SERVICE_EMBEDDER, error);
         return;
@@ -240,7 +207,6 @@ embedder_answered(void *context, const weir_error *error, const ProtobufCMessage
     weir_buffer_append(&flow->vector, embedded->vectors.data, embedded->vectors.len);
     gateway_queries_put(flow->self->queries, flow->collection->spec->fingerprint,
         flow->request->text, weir_buffer_view(&flow->vector));
-    flow->asked_again = false;
     ask_indexer(flow);
 }
 
@@ -253,8 +219,8 @@ ask_embedder(search_flow *flow)
     wanted.model = flow->collection->spec->model;
     wanted.texts = &text;
     wanted.n_texts = 1;
-    gateway_peer_start(flow->self->embedder, "Embed", &wanted.base, patience_of(flow),
-        embedder_answered, flow);
+    gateway_peer_start(flow->self->embedder, "Embed", &wanted.base,
+        (gateway_patience){ left_ms(flow), GATEWAY_AWAY_MS }, embedder_answered, flow);
 }
 
 /* fp32 in the order of x86, the only one that weir is built for. */
