@@ -363,8 +363,14 @@ ingest_parse_markdown(weir_bytes text, ingest_builder *builder, weir_error *rete
         .enter_span = ignore_span,
         .leave_span = ignore_span,
         .text = take_text };
-    const int result = md_parse((const MD_CHAR *)body.data, (MD_SIZE)body.size, &parser, &run);
+    weir_buffer source = { 0 };
 
+    /* md4c runs over the end of its input with strcspn: it needs a NUL there, whatever size says. */
+    weir_buffer_append(&source, body.data, body.size);
+    weir_buffer_append_u8(&source, 0);
+    const int result = md_parse((const MD_CHAR *)source.data, (MD_SIZE)body.size, &parser, &run);
+
+    weir_buffer_fini(&source);
     weir_buffer_fini(&run.state.pending);
     if (run.state.code != WEIR_OK)
         return run.state.code;
