@@ -108,6 +108,7 @@ class DrainTest(harness.OwnSuiteTest):
         self.suite.down()
         seconds = time.monotonic() - began
         acked = load.end()
+        print(f"down: {len(acked)} documents acknowledged, ended in {seconds:.2f} s", flush=True)
         self.assertLess(seconds, GRACE_S + 5)
         for pid in pids:
             self.assertTrue(process_is_gone(pid), pid)
