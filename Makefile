@@ -23,7 +23,7 @@ configure = $(in_base) tools/build/configure
 ninja = $(in_base) tools/build/ninja -j$(JOBS)
 export CCACHE_DIR ?= $(CURDIR)/.cache/ccache
 
-.PHONY: all build help root model configure demo test test-long asan bench lint format tidy install clean distclean
+.PHONY: references all build help root model configure demo test test-long asan bench lint format tidy install clean distclean
 .NOTPARALLEL:
 
 all: build model ## build everything and fetch the model (the default)
@@ -50,7 +50,13 @@ asan: root
 demo: all ## ingest real documents, kill a service, ask questions (DOCS=DIR, DEMO_STAY=1)
 	@WEIR_BUILD=$(abspath $(BUILD)) WEIR_BASE=$(root) DOCS=$(DOCS) DEMO_STAY=$(DEMO_STAY) tests/demo/run-demo
 
-test: all asan ## run every test (TESTS=REGEX picks by name)
+# What other implementations say: the official interop clients, and the reference tokenizer's answers.  Made on the host,
+# once; what cannot be had here is skipped with its reason.
+references: model
+	@[ -x .cache/interop/connectconformance ] || tests/interop/build-clients || echo "weir: the interop clients are not here; their tests skip"
+	@[ -f .cache/tokenizer-vectors.txt ] || tests/tokenizer/run.sh $(abspath $(BUILD)) || echo "weir: no reference tokenizer here; its test skips"
+
+test: all asan references ## run every test (TESTS=REGEX picks by name)
 	@$(in_base) ctest --test-dir $(BUILD) --output-on-failure -j$(JOBS) -R '$(TESTS)' -LE '^(long|bench)$$'
 
 test-long: all ## run the tests that take long
