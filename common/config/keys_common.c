@@ -32,7 +32,7 @@ const weir_config_key weir_common_config_keys[] = {
 
     KEY(BYTES, common.store_ballast_bytes, "store.ballast_bytes", "16MiB", 0, GIB_,
         "File kept beside each database, deleted to make room when the disk is full"),
-    KEY(BYTES, common.store_cache_bytes, "store.cache_bytes", "32MiB", 4 * MIB_, 256 * GIB_,
+    KEY(BYTES, common.store_cache_bytes, "store.cache_bytes", "64MiB", 4 * MIB_, 256 * GIB_,
         "Block cache and write buffers of each service's database together"),
     KEY(BYTES, common.store_low_water_bytes, "store.low_water_bytes", "512MiB", 0, 1024 * GIB_,
         "Free disk space below which no new work is accepted"),

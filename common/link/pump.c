@@ -157,6 +157,7 @@ run(void *argument)
 {
     weir_link_pump *pump = argument;
 
+    (void)pthread_setname_np(pthread_self(), "links");
     while (!atomic_load(&pump->stopping))
         turn(pump);
     return NULL;

@@ -42,6 +42,7 @@ work(void *argument)
 {
     wr_pool *pool = argument;
 
+    (void)pthread_setname_np(pthread_self(), "rpc-worker");
     for (wr_job *job = take_job(pool); job != NULL; job = take_job(pool))
         job->run(job);
     return NULL;

@@ -32,6 +32,7 @@ poll_queue(void *argument)
 {
     grpc_completion_queue *queue = argument;
 
+    (void)pthread_setname_np(pthread_self(), "rpc-poller");
     on_poller = true;
     for (;;) {
         const grpc_event event =

@@ -224,6 +224,7 @@ worker_main(void *arg)
     const worker_arg *self = arg;
     weir_shell *shell = self->shell;
 
+    (void)pthread_setname_np(pthread_self(), "worker");
     if (shell->options.thread_start != NULL)
         shell->options.thread_start(shell->options.ud, self->number);
     for (shell_event *event = take_job(shell); event != NULL; event = take_job(shell)) {
@@ -486,6 +487,7 @@ core_main(void *arg)
     int64_t wake_ms = 0;
     weir_code code = WEIR_OK;
 
+    (void)pthread_setname_np(pthread_self(), "core");
     if (shell->options.thread_start != NULL)
         shell->options.thread_start(shell->options.ud, -1);
     while (code == WEIR_OK && !drain_is_over(shell))

@@ -7,12 +7,12 @@
  * disk is known only to the next open.
  *
  * The traps of the C API that this file steps around: errptr must be NULL before and freed after;
- * NULL from a get is absent and failed alike; an iterator borrows the bytes of its bounds; an
- * iterator over a batch knows no bounds.
+ * NULL from a get is absent and failed alike; an iterator borrows the bytes of its bounds.
  */
 #include <stdio.h>
 
 #include "common/base/assert.h"
+#include "common/store/merge.h"
 #include "common/store/rocks.h"
 
 struct weir_snapshot {
@@ -23,7 +23,8 @@ struct weir_snapshot {
 typedef struct rocks_batch {
     weir_batch base;
     rocks_store *store;
-    rocksdb_writebatch_wi_t *batch;
+    store_writes writes;
+    rocksdb_writebatch_t *batch; /* empty but in a commit */
 } rocks_batch;
 
 typedef struct rocks_iter {
@@ -235,65 +236,62 @@ rocks_iter_create(weir_store *store, const weir_snapshot *snapshot, weir_bytes l
 
 /* ---- batches ---- */
 
-static rocksdb_writebatch_wi_t *
+static rocks_batch *
 batch_of(weir_batch *batch)
 {
-    return ((rocks_batch *)batch)->batch;
+    return (rocks_batch *)batch;
 }
 
 static void
 rocks_batch_clear(weir_batch *batch)
 {
-    rocksdb_writebatch_wi_clear(batch_of(batch));
+    store_writes_clear(&batch_of(batch)->writes);
 }
 
 static void
 rocks_batch_put(weir_batch *batch, weir_bytes key, weir_bytes value)
 {
-    rocksdb_writebatch_wi_put(batch_of(batch), chars(key), key.size, chars(value), value.size);
+    store_writes_put(&batch_of(batch)->writes, key, value);
 }
 
 static void
 rocks_batch_remove(weir_batch *batch, weir_bytes key)
 {
-    rocksdb_writebatch_wi_delete(batch_of(batch), chars(key), key.size);
+    store_writes_remove(&batch_of(batch)->writes, key);
 }
 
 static weir_code
 rocks_batch_get(weir_batch *batch, weir_bytes key, weir_buffer *out, bool *ret_found,
     weir_error *reterr)
 {
-    const rocks_store *const store = ((rocks_batch *)batch)->store;
-    char *message = NULL;
-    size_t size = 0;
-    char *const value = rocksdb_writebatch_wi_get_from_batch_and_db(batch_of(batch), store->db,
-        store->read, chars(key), key.size, &size, &message);
+    const store_writes *const writes = &batch_of(batch)->writes;
+    const store_write *const write = store_writes_find(writes, key);
 
-    if (message != NULL)
-        return weir_rocks_error(message, reterr);
+    if (write == NULL)
+        return rocks_get(&batch_of(batch)->store->base, NULL, key, out, ret_found, reterr);
+    const weir_bytes value = store_writes_value(writes, write);
+
     weir_buffer_clear(out);
-    *ret_found = value != NULL;
-    if (value != NULL)
-        weir_buffer_append(out, value, size);
-    rocksdb_free(value);
+    *ret_found = write->is_put;
+    if (write->is_put)
+        weir_buffer_append(out, value.data, value.size);
     return WEIR_OK;
 }
 
 static weir_iter *
 rocks_batch_iter(weir_batch *batch, weir_bytes lower, weir_bytes upper)
 {
-    rocks_iter *const self =
-        rocks_of(rocks_iter_create(&((rocks_batch *)batch)->store->base, NULL, lower, upper));
+    weir_iter *const committed =
+        rocks_iter_create(&batch_of(batch)->store->base, NULL, lower, upper);
 
-    /* Takes the iterator over the committed state into its own. */
-    self->iter = rocksdb_writebatch_wi_create_iterator_with_base(batch_of(batch), self->iter);
-    return &self->base;
+    return store_merge_create(committed, &batch_of(batch)->writes, lower, upper);
 }
 
 static void
 rocks_batch_destroy(weir_batch *batch)
 {
-    rocksdb_writebatch_wi_destroy(batch_of(batch));
+    store_writes_fini(&batch_of(batch)->writes);
+    rocksdb_writebatch_destroy(batch_of(batch)->batch);
     weir_free(batch);
 }
 
@@ -313,8 +311,7 @@ rocks_batch_create(weir_store *store)
 
     self->base.ops = &batch_ops;
     self->store = rocks(store);
-    /* 1: of the writes to one key, the last is the one that is read. */
-    self->batch = rocksdb_writebatch_wi_create(0, 1);
+    self->batch = rocksdb_writebatch_create();
     return &self->base;
 }
 
@@ -342,6 +339,23 @@ write_result(rocks_store *self, char *message, weir_error *reterr)
     return code;
 }
 
+/* In key order, each key once: so each insertion begins where the last one ended. */
+static void
+fill_batch(rocksdb_writebatch_t *batch, store_writes *writes)
+{
+    store_writes_sort(writes);
+    for (uint32_t index = 0; index < writes->count; index++) {
+        const store_write *const write = store_writes_at(writes, index);
+        const weir_bytes key = store_writes_key(writes, write);
+        const weir_bytes value = store_writes_value(writes, write);
+
+        if (write->is_put)
+            rocksdb_writebatch_put(batch, chars(key), key.size, chars(value), value.size);
+        else
+            rocksdb_writebatch_delete(batch, chars(key), key.size);
+    }
+}
+
 static weir_code
 rocks_commit(weir_store *store, weir_batch *batch, bool sync, weir_error *reterr)
 {
@@ -351,8 +365,11 @@ rocks_commit(weir_store *store, weir_batch *batch, bool sync, weir_error *reterr
 
     if (code != WEIR_OK)
         return code;
-    rocksdb_write_writebatch_wi(self->db, sync ? self->write_synced : self->write_unsynced,
-        batch_of(batch), &message);
+    rocksdb_writebatch_t *const filled = batch_of(batch)->batch;
+
+    fill_batch(filled, &batch_of(batch)->writes);
+    rocksdb_write(self->db, sync ? self->write_synced : self->write_unsynced, filled, &message);
+    rocksdb_writebatch_clear(filled);
     return write_result(self, message, reterr);
 }
 
@@ -410,9 +427,9 @@ read_stall_us(const rocks_store *self)
         sscanf(line + sizeof label - 1, "%u:%u:%lf", &hours, &minutes, &seconds) == 3;
 
     rocksdb_free(text);
-    return is_read ? (hours * UINT64_C(3600) + minutes * UINT64_C(60)) * 1000000 +
-            (uint64_t)(seconds * 1e6)
-                   : 0;
+    return is_read
+        ? (hours * UINT64_C(3600) + minutes * UINT64_C(60)) * 1000000 + (uint64_t)(seconds * 1e6)
+        : 0;
 }
 
 static void

@@ -10,7 +10,17 @@
 
 #include "common/base/random.h"
 
-enum { ROUNDS = 200, OPERATIONS_MAX = 30, KEYS = 60 };
+typedef struct scale {
+    unsigned rounds;
+    uint32_t operations_max;
+    uint32_t keys;
+    unsigned large_every; /* a round with 100 times as many operations; 0: none */
+} scale;
+
+static const scale few = { 200, 30, 60, 0 };
+/* A batch grows, and later ones are small again. */
+static const scale many = { 30, 50, 3000, 5 };
+static scale now;
 
 typedef struct side {
     weir_store *store;
@@ -21,17 +31,20 @@ typedef struct side {
 static side sides[2];
 
 static weir_bytes
-some_key(weir_rng *rng, char out[8])
+some_key(weir_rng *rng, char out[16])
 {
-    (void)snprintf(out, 8, "x%02u", (unsigned)weir_rng_below(rng, KEYS));
+    (void)snprintf(out, 16, "x%02u", (unsigned)weir_rng_below(rng, now.keys));
     return weir_bytes_str(out);
 }
 
 static void
-write_some(weir_rng *rng)
+write_some(weir_rng *rng, unsigned round)
 {
-    for (uint64_t left = weir_rng_below(rng, OPERATIONS_MAX); left > 0; left--) {
-        char key_text[8];
+    const bool is_large = now.large_every > 0 && round % now.large_every == 0;
+    const uint64_t at_most = is_large ? now.operations_max * UINT64_C(100) : now.operations_max;
+
+    for (uint64_t left = weir_rng_below(rng, at_most); left > 0; left--) {
+        char key_text[16];
         char value_text[24];
         const weir_bytes key = some_key(rng, key_text);
         const bool is_put = weir_rng_below(rng, 3) > 0;
@@ -50,8 +63,8 @@ static void
 finish_some(weir_rng *rng)
 {
     const uint64_t choice = weir_rng_below(rng, 8);
-    char lower_text[8];
-    char upper_text[8];
+    char lower_text[16];
+    char upper_text[16];
     const weir_bytes lower = some_key(rng, lower_text);
     const weir_bytes upper = some_key(rng, upper_text);
 
@@ -79,7 +92,7 @@ walk_alike(weir_iter *a, weir_iter *b, weir_rng *rng)
 
     for (unsigned step = 0; step < 40; step++) {
         const uint64_t move = weir_rng_below(rng, 8);
-        char key_text[8];
+        char key_text[16];
         const weir_bytes key = some_key(rng, key_text);
         bool is_other_on;
 
@@ -109,8 +122,8 @@ walk_alike(weir_iter *a, weir_iter *b, weir_rng *rng)
 static void
 compare_all(weir_rng *rng)
 {
-    char lower_text[8];
-    char upper_text[8];
+    char lower_text[16];
+    char upper_text[16];
     const weir_bytes lower = some_key(rng, lower_text);
     const weir_bytes wanted = some_key(rng, upper_text);
     const weir_bytes upper = weir_rng_below(rng, 4) == 0 ? (weir_bytes){ 0 } : wanted;
@@ -128,18 +141,19 @@ compare_all(weir_rng *rng)
 }
 
 static void
-the_same_operations_give_the_same_answers(void **state)
+run_alike(const scale *wanted)
 {
     char path[128];
     weir_rng rng = { 2026 };
 
+    now = *wanted;
     scratch_make(path);
     for (size_t index = 0; index < 2; index++) {
         sides[index].store = open_kind(index == 0 ? "rocksdb" : "mem", path);
         sides[index].batch = weir_batch_create(sides[index].store);
     }
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        write_some(&rng);
+    for (unsigned round = 0; round < now.rounds; round++) {
+        write_some(&rng, round);
         for (unsigned look = 0; look < 3; look++)
             compare_all(&rng);
         finish_some(&rng);
@@ -153,11 +167,24 @@ the_same_operations_give_the_same_answers(void **state)
     scratch_remove(path);
 }
 
+static void
+the_same_operations_give_the_same_answers(void **state)
+{
+    run_alike(&few);
+}
+
+static void
+batches_of_thousands_and_of_few_writes_give_the_same_answers(void **state)
+{
+    run_alike(&many);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_operations_give_the_same_answers),
+        cmocka_unit_test(batches_of_thousands_and_of_few_writes_give_the_same_answers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
