@@ -4,8 +4,8 @@
  *
  * A dead letter is made by GAVE_UP and ended by what follows on the same link, so it never
  * disagrees with the gateway for longer than an event takes.  A seeding lists all that is FAILED:
- * what stands here from an earlier era and is not in it is forgotten, for its end was lost with
- * this volume.
+ * what stands here by a row of an earlier era and is not in it is forgotten, for its end was lost
+ * with this volume.
  */
 #include "common/base/assert.h"
 #include "common/base/log.h"
@@ -87,7 +87,7 @@ put(reconciler_core *core, weir_stage *stage, const lifecycle_event *event, fail
     record.step = STEP(FAILED);
     record.tenant = event->tenant;
     record.epoch = event->epoch;
-    record.era = weir_stage_era(stage);
+    record.era = core->row_era;
     record.failure = failure;
     record.first_failure_time_ms =
         failure->n_attempts > 0 ? failure->attempts[0]->time_ms : failure->time_ms;
@@ -97,12 +97,12 @@ put(reconciler_core *core, weir_stage *stage, const lifecycle_event *event, fail
     weir_stage_put(stage, key_of(core, event), &record.base);
 }
 
-/* It stands in this era too. */
+/* It stands in the era of the row too. */
 static void
 confirm(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
     ending_record *found)
 {
-    found->era = weir_stage_era(stage);
+    found->era = core->row_era;
     weir_stage_put(stage, key_of(core, event), &found->base);
 }
 

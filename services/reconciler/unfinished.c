@@ -26,7 +26,7 @@ enum {
 typedef struct unfinished_record {
     int64_t epoch;
     int64_t since_ms;
-    uint64_t era;
+    uint64_t era; /* of the row that began it: a late one may come after the stage's was raised */
     int64_t reported_ms; /* as stuck; 0: never */
     bool is_over;
 } unfinished_record;
@@ -97,7 +97,7 @@ mark_over(reconciler_core *core, weir_stage *stage, const lifecycle_event *event
 {
     const unfinished_record record = { .epoch = event->epoch,
         .since_ms = event->time_ms,
-        .era = weir_stage_era(stage),
+        .era = core->row_era,
         .is_over = true };
     bool was_accepted = false;
     const weir_code code =
@@ -145,7 +145,7 @@ begin(reconciler_core *core, weir_stage *stage, const lifecycle_event *event)
 {
     const unfinished_record record = { .epoch = event->epoch,
         .since_ms = event->time_ms,
-        .era = weir_stage_era(stage) };
+        .era = core->row_era };
 
     if (core->unfinished++ == 0)
         core->oldest_since_ms = event->time_ms;

@@ -187,6 +187,26 @@ a_seeding_forgets_what_is_of_an_earlier_era(void **state)
     assert_counts_are_true(w);
 }
 
+static void
+a_late_row_of_an_earlier_era_is_forgotten_by_a_seeding_too(void **state)
+{
+    world *w = *state;
+
+    say_era(w, 2);
+    world_settle(w);
+    w->era = 1; /* it was under way when the volume was lost */
+    SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED), .document_id = "late");
+    SAY(w, GATEWAY, .kind = LIFECYCLE(GAVE_UP), .document_id = "late", .revision = 2);
+    world_settle(w);
+    assert_int_equal(published(w).unfinished, 1);
+    assert_int_equal(published(w).dead_letters, 1);
+    w->era = 2;
+    say_seed(w, NULL, 0, true);
+    world_wait(w, 100);
+    assert_int_equal(published(w).unfinished, 0);
+    assert_int_equal(published(w).dead_letters, 0);
+}
+
 /* ---- the oldest ---- */
 
 static void
@@ -397,6 +417,7 @@ main(void)
         IN_WORLD(a_try_that_begins_after_ready_of_the_same_era_is_over_already),
         IN_WORLD(a_revoke_that_came_too_late_ends_the_revision),
         IN_WORLD(a_seeding_forgets_what_is_of_an_earlier_era),
+        IN_WORLD(a_late_row_of_an_earlier_era_is_forgotten_by_a_seeding_too),
         IN_WORLD(the_oldest_is_known_at_once_and_again_when_it_is_over),
         IN_WORLD(accepted_told_again_does_not_make_it_younger),
         IN_WORLD(the_oldest_of_thousands_is_found_in_slices_and_after_a_restart),
