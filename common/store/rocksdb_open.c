@@ -15,6 +15,8 @@ enum {
     WAL_BYTES_MAX = 128 << 20,
     LOG_BYTES_MAX = 16 << 20,
     BLOB_BYTES_MIN = 1 << 10,
+    CACHE_SHARD_BITS =
+        2, /* some shards hold large entries beside each other, and few threads read */
     BLOB_FILE_BYTES = 64 << 20,
     BYTES_PER_SYNC = 1 << 20,
     FILTER_BITS_PER_KEY = 10,
@@ -48,9 +50,13 @@ set_files(rocksdb_options_t *options)
     rocksdb_options_set_max_log_file_size(options, LOG_BYTES_MAX);
     rocksdb_options_set_bytes_per_sync(options, BYTES_PER_SYNC);
     rocksdb_options_set_avoid_unnecessary_blocking_io(options, 1);
+    /* Nobody reads what RocksDB writes into its log now and then. */
+    rocksdb_options_set_stats_dump_period_sec(options, 0);
+    rocksdb_options_set_stats_persist_period_sec(options, 0);
 }
 
-/* Source bodies and vectors: written once, moved seldom. */
+/* Source bodies, chunks and vectors: written once, moved seldom.  From 1 KiB on, or compactions
+ * copy each document of 2 KB several times. */
 static void
 set_blobs(rocksdb_options_t *options, int compression)
 {
@@ -59,7 +65,9 @@ set_blobs(rocksdb_options_t *options, int compression)
     rocksdb_options_set_blob_file_size(options, BLOB_FILE_BYTES);
     rocksdb_options_set_blob_compression_type(options, compression);
     rocksdb_options_set_enable_blob_gc(options, 1);
-    rocksdb_options_set_blob_gc_age_cutoff(options, 0.5);
+    /* A compaction moves every live value of the oldest tenth of the files, so this is a price for
+     * each: at a half, sources that nobody had replaced were written four times. */
+    rocksdb_options_set_blob_gc_age_cutoff(options, 0.1);
     rocksdb_options_set_blob_gc_force_threshold(options, 0.5);
 }
 
@@ -78,6 +86,31 @@ set_parts(rocksdb_block_based_table_options_t *table)
     rocksdb_block_based_options_set_pin_top_level_index_and_filter(table, 1);
 }
 
+/* With the large values beside it, a table is a small part of its write buffer.  The default of
+ * 256 MiB for the first level would let each merge of a megabyte rewrite a level of hundreds. */
+static void
+set_sizes(rocksdb_options_t *options, size_t write_buffer_bytes)
+{
+    rocksdb_options_set_write_buffer_size(options, write_buffer_bytes);
+    rocksdb_options_set_max_bytes_for_level_base(options, write_buffer_bytes);
+    rocksdb_options_set_target_file_size_base(options, write_buffer_bytes / 2);
+}
+
+/* The default of 64 shards leaves half a megabyte each, which one charge for a write buffer fills:
+ * filters were read from the disk again for every look-up. */
+static rocksdb_cache_t *
+create_cache(size_t cache_bytes)
+{
+    rocksdb_lru_cache_options_t *const options = rocksdb_lru_cache_options_create();
+
+    rocksdb_lru_cache_options_set_capacity(options, cache_bytes);
+    rocksdb_lru_cache_options_set_num_shard_bits(options, CACHE_SHARD_BITS);
+    rocksdb_cache_t *const cache = rocksdb_cache_create_lru_opts(options);
+
+    rocksdb_lru_cache_options_destroy(options);
+    return cache;
+}
+
 /* One cache for all: blocks, index, filters, blobs, and the write buffers are charged to it. */
 static void
 set_memory(rocks_store *self, size_t cache_bytes)
@@ -85,7 +118,7 @@ set_memory(rocks_store *self, size_t cache_bytes)
     const size_t quarter = cache_bytes / 4;
     const size_t at_least = quarter > WRITE_BUFFER_BYTES_MIN ? quarter : WRITE_BUFFER_BYTES_MIN;
 
-    self->cache = rocksdb_cache_create_lru(cache_bytes);
+    self->cache = create_cache(cache_bytes);
     self->write_buffers =
         rocksdb_write_buffer_manager_create_with_cache(cache_bytes / 2, self->cache, false);
     self->table = rocksdb_block_based_options_create();
@@ -97,8 +130,7 @@ set_memory(rocks_store *self, size_t cache_bytes)
     rocksdb_options_set_block_based_table_factory(self->options, self->table);
     rocksdb_options_set_blob_cache(self->options, self->cache);
     rocksdb_options_set_write_buffer_manager(self->options, self->write_buffers);
-    rocksdb_options_set_write_buffer_size(self->options,
-        at_least < WRITE_BUFFER_BYTES_MAX ? at_least : WRITE_BUFFER_BYTES_MAX);
+    set_sizes(self->options, at_least < WRITE_BUFFER_BYTES_MAX ? at_least : WRITE_BUFFER_BYTES_MAX);
     rocksdb_options_set_max_write_buffer_number(self->options, 3);
 }
 
