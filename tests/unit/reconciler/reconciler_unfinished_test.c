@@ -54,6 +54,24 @@ ready_before_accepted_is_over_and_leaves_nothing(void **state)
 }
 
 static void
+ready_before_a_later_try_of_its_era_is_over_too_and_of_a_later_era_is_not(void **state)
+{
+    world *w = *state;
+
+    SAY(w, INDEXER, .kind = LIFECYCLE(READY), .document_id = "a");
+    SAY(w, INDEXER, .kind = LIFECYCLE(READY), .document_id = "b");
+    world_settle(w);
+    SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED), .document_id = "a", .epoch = 2);
+    world_settle(w);
+    assert_int_equal(published(w).unfinished, 0);
+    w->era = 2;
+    SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED), .document_id = "b", .epoch = 2);
+    world_settle(w);
+    assert_int_equal(published(w).unfinished, 1);
+    assert_int_equal(count_keys(w, 'U'), 1);
+}
+
+static void
 a_revision_that_is_superseded_after_ready_leaves_nothing(void **state)
 {
     world *w = *state;
@@ -409,6 +427,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         IN_WORLD(a_revision_is_unfinished_from_accepted_to_its_end),
         IN_WORLD(ready_before_accepted_is_over_and_leaves_nothing),
+        IN_WORLD(ready_before_a_later_try_of_its_era_is_over_too_and_of_a_later_era_is_not),
         IN_WORLD(a_revision_that_is_superseded_after_ready_leaves_nothing),
         IN_WORLD(ready_told_again_leaves_nothing),
         IN_WORLD(a_mark_that_nobody_removes_goes_with_the_revision),
