@@ -7,6 +7,7 @@
  */
 #include <pthread.h>
 
+#include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/id.h"
 #include "common/base/limits.h"
@@ -14,6 +15,7 @@
 #include "google/rpc/status.pb-c.h"
 #include "services/gateway/check.h"
 #include "services/gateway/filter.h"
+#include "services/gateway/keys.h"
 #include "services/gateway/peers.h"
 #include "services/gateway/reads.h"
 #include "services/gateway/rpcs.h"
@@ -29,7 +31,107 @@ typedef Weir__Internal__V1__ListEndedDocumentsRequest ended_request;
 typedef Weir__Internal__V1__ListEndedDocumentsResponse ended_response;
 typedef Weir__V1__DeadLetter dead_letter;
 
-enum { RECONCILER_MS = 5000, REQUEUE_MAX = 1000, DEAD_LETTER_ID_BYTES_MAX = 2048 };
+enum {
+    RECONCILER_MS = 5000,
+    REQUEUE_MAX = 1000,
+    DEAD_LETTER_ID_BYTES_MAX = 2048,
+    ARRIVAL_LOOKS_MAX = 20,
+    ARRIVAL_PAUSE_MS = 10,
+};
+
+/* ---- what was seen FAILED is listed ---- */
+
+/* The reconciler lists a dead letter once it has heard that FAILED is durable here, some
+ * milliseconds after a client may have seen it.  A list that begins within them waits, so that who
+ * saw FAILED finds the dead letter. */
+
+static weir_code
+add_failed(gateway_look *look, uint64_t collection_no, uint64_t *sum, weir_error *reterr)
+{
+    counters_record counters;
+    const weir_code code = gateway_look_counters(look, collection_no, &counters, reterr);
+
+    if (code == WEIR_OK)
+        *sum += counters.failed;
+    return code;
+}
+
+static weir_code
+sum_failed(gateway_look *look, const char *tenant, uint64_t *sum, weir_error *reterr)
+{
+    const weir_bytes lower = gateway_key_collections(&look->key, tenant);
+    weir_iter *iter =
+        weir_store_iter(look->store, look->snapshot, lower, gateway_key_after(&look->end, lower));
+    weir_code code = WEIR_OK;
+
+    while (code == WEIR_OK && weir_iter_next(iter)) {
+        collection_record *collection = NULL;
+
+        code = gateway_look_decode(look, &weir__internal__v1__collection_record__descriptor,
+            weir_iter_value(iter), &collection, reterr);
+        if (code == WEIR_OK)
+            code = add_failed(look, collection->collection_no, sum, reterr);
+    }
+    if (code == WEIR_OK)
+        code = weir_iter_status(iter, reterr);
+    weir_iter_destroy(&iter);
+    return code;
+}
+
+static weir_code
+count_failed(gateway *self, const char *tenant, uint64_t collection_no, uint64_t *ret_failed,
+    weir_error *reterr)
+{
+    weir_arena *arena = weir_arena_create(0);
+    gateway_look look;
+
+    *ret_failed = 0;
+    gateway_look_begin(&look, self->service->store, arena);
+    const weir_code code = collection_no != 0 ? add_failed(&look, collection_no, ret_failed, reterr)
+                                              : sum_failed(&look, tenant, ret_failed, reterr);
+    gateway_look_end(&look);
+    weir_arena_destroy(&arena);
+    return code;
+}
+
+/* *ret_missing: fewer dead letters are listed than revisions FAILED; never true beyond what one
+ * page holds. */
+static weir_code
+some_are_missing(gateway *self, weir_rpc_call *call, uint64_t collection_no, bool *ret_missing,
+    weir_error *reterr)
+{
+    weir_arena *arena = weir_arena_create(0);
+    ended_request wanted = WEIR__INTERNAL__V1__LIST_ENDED_DOCUMENTS_REQUEST__INIT;
+    ended_response *ended = NULL;
+    uint64_t failed = 0;
+
+    wanted.tenant = (char *)(uintptr_t)gateway_tenant(call);
+    wanted.collection_no = collection_no;
+    wanted.page_size = REQUEUE_MAX;
+    *ret_missing = false;
+    weir_code code = count_failed(self, wanted.tenant, collection_no, &failed, reterr);
+    if (code == WEIR_OK && failed > 0 && failed <= REQUEUE_MAX) {
+        code = gateway_peer_ask(self->reconciler, WEIR_SERVICE_RECONCILER, "ListEndedDocuments",
+            &wanted.base, gateway_time_left(call, RECONCILER_MS), arena, &ended, reterr);
+        *ret_missing = code == WEIR_OK && ended->n_dead_letters < failed;
+    }
+    weir_arena_destroy(&arena);
+    return code;
+}
+
+static weir_code
+let_endings_arrive(gateway *self, weir_rpc_call *call, uint64_t collection_no, weir_error *reterr)
+{
+    weir_code code = WEIR_OK;
+    bool missing = true;
+
+    for (int left = ARRIVAL_LOOKS_MAX; left > 0 && code == WEIR_OK && missing; left--) {
+        if (left < ARRIVAL_LOOKS_MAX)
+            weir_clock_sleep_ms(ARRIVAL_PAUSE_MS);
+        code = some_are_missing(self, call, collection_no, &missing, reterr);
+    }
+    return code;
+}
 
 /* ---- ListDeadLetters ---- */
 
@@ -84,6 +186,8 @@ list_dead_letters(gateway *self, weir_rpc_call *call, const list_request *reques
         code = gateway_page_begin(arena, request->page_token, scope, &after, reterr);
     if (code == WEIR_OK)
         code = fill_ended(self, call, request->collection_id, request->filter, &wanted, reterr);
+    if (code == WEIR_OK && after.size == 0)
+        code = let_endings_arrive(self, call, wanted.collection_no, reterr);
     if (code != WEIR_OK)
         return code;
     wanted.page_size = (int32_t)page_size;
@@ -293,6 +397,8 @@ find_by_filter(requeue *all, weir_arena *arena, weir_error *reterr)
     weir_code code = fill_ended(all->self, all->call, all->request->collection_id,
         all->request->filter, &wanted, reterr);
 
+    if (code == WEIR_OK)
+        code = let_endings_arrive(all->self, all->call, wanted.collection_no, reterr);
     if (code != WEIR_OK)
         return code;
     wanted.page_size = REQUEUE_MAX;
