@@ -46,6 +46,7 @@ struct ingest_stream {
     weir_rpc_call *call;
     pthread_mutex_t lock; /* all below */
     stream_item *head, *tail;
+    stream_item *waiting; /* no item before it waits; NULL: none does */
     uint32_t submitted_count;
     unsigned holds;
     bool is_holding; /* `message` answered HOLD and nobody has resumed */
@@ -137,6 +138,7 @@ drop_waiting(ingest_stream *stream)
         stream->has_dropped = true;
     }
     stream->tail = last;
+    stream->waiting = NULL;
 }
 
 /* ---- what is to be done after the lock is given back ---- */
@@ -253,10 +255,8 @@ static void
 submit_waiting(ingest_stream *stream)
 {
     stream->holds &= ~(unsigned)HOLD_PRESSURE;
-    for (stream_item *item = stream->head; item != NULL; item = item->next) {
-        if (item->state != ITEM_WAITING)
-            continue;
-        if (!try_submit(stream, item)) {
+    for (; stream->waiting != NULL; stream->waiting = stream->waiting->next) {
+        if (stream->waiting->state == ITEM_WAITING && !try_submit(stream, stream->waiting)) {
             stream->holds |= HOLD_PRESSURE;
             return;
         }
@@ -327,6 +327,8 @@ append(ingest_stream *stream, stream_item *item)
     else
         stream->head = item;
     stream->tail = item;
+    if (stream->waiting == NULL)
+        stream->waiting = item;
 }
 
 weir_rpc_flow

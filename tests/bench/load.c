@@ -1,12 +1,13 @@
 /*
  * load.c - weir-load: the client side of the benchmarks, one JSON line a run.
  *
- *   weir-load stream    ADDRESS COLLECTION SECONDS STREAMS BYTES   durable accepts over IngestDocuments
- *   weir-load unary     ADDRESS COLLECTION SECONDS CALLS BYTES     durable accepts, CALLS unary calls in flight
- *   weir-load latency   ADDRESS COLLECTION COUNT BYTES             one accept after the other
- *   weir-load searchable ADDRESS COLLECTION COUNT                  accept with wait until READY, one after the other
- *   weir-load documents ADDRESS COLLECTION COUNT WORDS             COUNT documents of WORDS words, then wait for all
- *   weir-load echo      ADDRESS SECONDS CALLS                      the same number of calls of Health/Check: the bare RPC layer
+ *   weir-load stream    ADDRESS COLLECTION SECONDS STREAMS BYTES   durable accepts over
+ * IngestDocuments weir-load unary     ADDRESS COLLECTION SECONDS CALLS BYTES     durable accepts,
+ * CALLS unary calls in flight weir-load latency   ADDRESS COLLECTION COUNT BYTES             one
+ * accept after the other weir-load searchable ADDRESS COLLECTION COUNT                  accept with
+ * wait until READY, one after the other weir-load documents ADDRESS COLLECTION COUNT WORDS COUNT
+ * documents of WORDS words, then wait for all weir-load echo      ADDRESS SECONDS CALLS the same
+ * number of calls of Health/Check: the bare RPC layer
  *
  * All runs are bounded by their count or time; every call has a deadline.
  */
@@ -22,7 +23,7 @@
 #include "weir/v1/collection.pb-c.h"
 #include "weir/v1/document.pb-c.h"
 
-enum { CALL_TIMEOUT_MS = 60000, STREAM_WINDOW = 256, LATENCIES_MAX = 100000 };
+enum { CALL_TIMEOUT_MS = 60000, STREAM_WINDOW = 256, SENT_TOGETHER = 32, LATENCIES_MAX = 100000 };
 
 typedef struct load {
     weir_rpc_runtime *runtime;
@@ -54,7 +55,8 @@ open_load(load *self, const char *address, const char *collection)
     if (weir_rpc_channel_open(self->runtime, address, NULL, &self->channel, &error) != WEIR_OK)
         die(address, &error);
     self->documents = weir_rpc_stub_open(self->channel, &weir__v1__document_service__descriptor);
-    self->collections = weir_rpc_stub_open(self->channel, &weir__v1__collection_service__descriptor);
+    self->collections =
+        weir_rpc_stub_open(self->channel, &weir__v1__collection_service__descriptor);
     self->health = weir_rpc_stub_open(self->channel, &grpc__health__v1__health__descriptor);
     self->collection = collection;
     self->run = weir_random_u64() % 1000000;
@@ -78,8 +80,8 @@ close_load(load *self)
 static char *
 words_body(size_t words, uint64_t seed)
 {
-    static const char *const some[] = { "river", "stone", "wheel", "gate", "mill", "reed", "water", "field", "bridge",
-        "lock", "weir", "barge", "flood", "bank", "fish", "rain" };
+    static const char *const some[] = { "river", "stone", "wheel", "gate", "mill", "reed", "water",
+        "field", "bridge", "lock", "weir", "barge", "flood", "bank", "fish", "rain" };
     weir_rng rng = { .state = seed };
     char *body = malloc(words * 14 + 1);
     size_t size = 0;
@@ -101,89 +103,141 @@ bytes_body(size_t bytes)
 }
 
 static void
-fill_ingest(const load *self, Weir__V1__IngestDocumentRequest *request, char id[48], uint64_t number)
+fill_ingest(const load *self, Weir__V1__IngestDocumentRequest *request, char id[48],
+    uint64_t number)
 {
     weir__v1__ingest_document_request__init(request);
     snprintf(id, 48, "%06llu-%llu", (unsigned long long)self->run, (unsigned long long)number);
     request->collection_id = (char *)(uintptr_t)self->collection;
     request->document_id = id;
-    request->media_type = (char *)(uintptr_t) "text/plain";
+    request->media_type = (char *)(uintptr_t)"text/plain";
     request->body_case = WEIR__V1__INGEST_DOCUMENT_REQUEST__BODY_TEXT;
     request->text = self->body;
 }
 
 /* ---- streams ---- */
 
+/* Driven by events alone: a thread for each direction would cost the machine more than the service
+ * that is measured. */
 typedef struct stream_run {
     load *self;
-    weir_rpc_stream *stream;
-    pthread_t sender, receiver;
+    weir_rpc_client_call *call;
     pthread_mutex_t lock;
-    pthread_cond_t room;
     uint32_t open_items;
+    bool is_full, is_sending, is_closed;
     uint64_t accepted, refused;
     bool failed;
 } stream_run;
 
-static void *
-send_items(void *arg)
+static weir_rpc_sent
+send_item(stream_run *run)
 {
-    stream_run *run = arg;
-    weir_error error = { .code = WEIR_OK };
+    Weir__V1__IngestDocumentsRequest item = WEIR__V1__INGEST_DOCUMENTS_REQUEST__INIT;
+    Weir__V1__IngestDocumentRequest request;
+    char id[48];
 
-    while (weir_clock_mono_ms() < run->self->until_ms && error.code == WEIR_OK) {
-        Weir__V1__IngestDocumentsRequest item = WEIR__V1__INGEST_DOCUMENTS_REQUEST__INIT;
-        Weir__V1__IngestDocumentRequest request;
-        char id[48];
-
-        pthread_mutex_lock(&run->lock);
-        while (run->open_items >= STREAM_WINDOW && !run->failed)
-            pthread_cond_wait(&run->room, &run->lock);
-        run->open_items++;
-        pthread_mutex_unlock(&run->lock);
-        fill_ingest(run->self, &request, id, __atomic_fetch_add(&run->self->sent, 1, __ATOMIC_RELAXED));
-        item.request = &request;
-        if (run->failed || weir_rpc_stream_send(run->stream, &item.base, &error) != WEIR_OK)
-            break;
-    }
-    weir_rpc_stream_half_close(run->stream);
-    return NULL;
+    fill_ingest(run->self, &request, id, __atomic_fetch_add(&run->self->sent, 1, __ATOMIC_RELAXED));
+    item.request = &request;
+    return weir_rpc_client_send(run->call, &item.base);
 }
 
-static void *
-receive_items(void *arg)
+static bool
+has_room(const stream_run *run)
 {
-    stream_run *run = arg;
-    weir_arena *arena = weir_arena_create(0);
-    ProtobufCMessage *message = NULL;
-    weir_error error = { .code = WEIR_OK };
+    return run->open_items < STREAM_WINDOW && !run->is_full && !run->is_closed;
+}
 
-    while (weir_rpc_stream_recv(run->stream, 0, arena, &message, &error) == WEIR_OK && message != NULL) {
-        const Weir__V1__IngestDocumentsResponse *answer = (const Weir__V1__IngestDocumentsResponse *)message;
+/* Under the lock, which is given back around each send; one thread sends at a time. */
+static void
+fill_window(stream_run *run)
+{
+    if (run->is_sending)
+        return;
+    run->is_sending = true;
+    while (has_room(run)) {
+        const bool is_over = weir_clock_mono_ms() >= run->self->until_ms;
 
-        pthread_mutex_lock(&run->lock);
-        run->open_items--;
-        run->accepted += answer->result_case == WEIR__V1__INGEST_DOCUMENTS_RESPONSE__RESULT_DOCUMENT;
-        run->refused += answer->result_case == WEIR__V1__INGEST_DOCUMENTS_RESPONSE__RESULT_STATUS;
-        pthread_cond_signal(&run->room);
+        run->is_closed = is_over;
+        run->open_items += !is_over;
+        run->is_full = true; /* said before the send: room may be reported before it returns */
         pthread_mutex_unlock(&run->lock);
-        weir_arena_reset(arena);
+        const weir_rpc_sent sent = is_over ? WEIR_RPC_SENT : send_item(run);
+        if (is_over)
+            weir_rpc_client_half_close(run->call);
+        pthread_mutex_lock(&run->lock);
+        if (sent == WEIR_RPC_SENT)
+            run->is_full = false;
     }
+    run->is_sending = false;
+}
+
+static weir_rpc_flow
+item_answered(void *context, const ProtobufCMessage *message)
+{
+    const Weir__V1__IngestDocumentsResponse *answer =
+        (const Weir__V1__IngestDocumentsResponse *)message;
+    stream_run *run = context;
+
     pthread_mutex_lock(&run->lock);
-    run->failed = error.code != WEIR_OK;
-    pthread_cond_broadcast(&run->room);
+    run->open_items--;
+    run->accepted += answer->result_case == WEIR__V1__INGEST_DOCUMENTS_RESPONSE__RESULT_DOCUMENT;
+    run->refused += answer->result_case == WEIR__V1__INGEST_DOCUMENTS_RESPONSE__RESULT_STATUS;
+    if (run->open_items <= STREAM_WINDOW - SENT_TOGETHER)
+        fill_window(run);
     pthread_mutex_unlock(&run->lock);
-    if (error.code != WEIR_OK)
-        fprintf(stderr, "weir-load: stream: %s %s\n", weir_code_name(error.code), error.message);
-    weir_arena_destroy(&arena);
-    return NULL;
+    return WEIR_RPC_MORE;
+}
+
+static void
+stream_writable(void *context)
+{
+    stream_run *run = context;
+
+    pthread_mutex_lock(&run->lock);
+    run->is_full = false;
+    fill_window(run);
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void
+stream_done(void *context, const weir_error *error)
+{
+    stream_run *run = context;
+    load *self = run->self;
+
+    run->failed = error->code != WEIR_OK;
+    if (run->failed)
+        fprintf(stderr, "weir-load: stream: %s %s\n", weir_code_name(error->code), error->message);
+    pthread_mutex_lock(&self->lock);
+    self->in_flight--;
+    pthread_cond_signal(&self->done);
+    pthread_mutex_unlock(&self->lock);
+}
+
+static void
+start_stream(load *self, stream_run *run)
+{
+    static const weir_rpc_client_events events = { .message = item_answered,
+        .writable = stream_writable,
+        .done = stream_done };
+    const weir_rpc_call_options options = {
+        .timeout_ms = (uint32_t)(self->until_ms - weir_clock_mono_ms()) + CALL_TIMEOUT_MS,
+    };
+
+    run->self = self;
+    pthread_mutex_init(&run->lock, NULL);
+    run->call = weir_rpc_client_open(self->documents, "IngestDocuments", &options, &events, run);
+    pthread_mutex_lock(&run->lock);
+    fill_window(run);
+    pthread_mutex_unlock(&run->lock);
 }
 
 static void
 print_rate(const char *name, uint64_t accepted, uint64_t refused, int64_t took_us)
 {
-    printf("{\"run\": \"%s\", \"accepted\": %llu, \"refused\": %llu, \"seconds\": %.3f, \"per_second\": %.1f}\n", name,
-        (unsigned long long)accepted, (unsigned long long)refused, (double)took_us / 1e6,
+    printf(
+        "{\"run\": \"%s\", \"accepted\": %llu, \"refused\": %llu, \"seconds\": %.3f, \"per_second\": %.1f}\n",
+        name, (unsigned long long)accepted, (unsigned long long)refused, (double)took_us / 1e6,
         (double)accepted * 1e6 / (double)took_us);
 }
 
@@ -192,26 +246,21 @@ run_streams(load *self, int seconds, int streams, size_t bytes)
 {
     stream_run *runs = calloc((size_t)streams, sizeof *runs);
     const int64_t begun_us = weir_clock_mono_us();
-    const weir_rpc_call_options options = { .timeout_ms = (uint32_t)seconds * 1000 + CALL_TIMEOUT_MS };
     uint64_t accepted = 0;
     uint64_t refused = 0;
     bool failed = false;
 
     self->body = bytes_body(bytes);
     self->until_ms = weir_clock_mono_ms() + seconds * 1000;
+    self->in_flight = (uint32_t)streams;
+    for (int i = 0; i < streams; i++)
+        start_stream(self, &runs[i]);
+    pthread_mutex_lock(&self->lock);
+    while (self->in_flight > 0)
+        pthread_cond_wait(&self->done, &self->lock);
+    pthread_mutex_unlock(&self->lock);
     for (int i = 0; i < streams; i++) {
-        runs[i].self = self;
-        pthread_mutex_init(&runs[i].lock, NULL);
-        pthread_cond_init(&runs[i].room, NULL);
-        runs[i].stream = weir_rpc_stream_open(self->documents, "IngestDocuments", &options);
-        pthread_create(&runs[i].sender, NULL, send_items, &runs[i]);
-        pthread_create(&runs[i].receiver, NULL, receive_items, &runs[i]);
-    }
-    for (int i = 0; i < streams; i++) {
-        weir_error error;
-        pthread_join(runs[i].sender, NULL);
-        pthread_join(runs[i].receiver, NULL);
-        (void)weir_rpc_stream_finish(&runs[i].stream, &error);
+        weir_rpc_client_unref(runs[i].call);
         accepted += runs[i].accepted;
         refused += runs[i].refused;
         failed = failed || runs[i].failed;
@@ -264,8 +313,8 @@ start_call(load *self)
     char id[48];
 
     fill_ingest(self, &request, id, __atomic_fetch_add(&self->sent, 1, __ATOMIC_RELAXED));
-    weir_rpc_client_unref(weir_rpc_unary_start(self->documents, "IngestDocument", &request.base, &options,
-        on_ingested, self));
+    weir_rpc_client_unref(weir_rpc_unary_start(self->documents, "IngestDocument", &request.base,
+        &options, on_ingested, self));
 }
 
 static void
@@ -274,8 +323,8 @@ start_echo(load *self)
     const weir_rpc_call_options options = { .timeout_ms = CALL_TIMEOUT_MS };
     Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
 
-    weir_rpc_client_unref(
-        weir_rpc_unary_start(self->health, "Check", &request.base, &options, on_echoed, self));
+    weir_rpc_client_unref(weir_rpc_unary_start(self->health, "Check", &request.base, &options,
+        on_echoed, self));
 }
 
 static int
@@ -326,11 +375,12 @@ run_latency(load *self, const char *name, size_t count, int wait_seconds)
         if (wait_seconds > 0)
             request.wait = &wait;
         const int64_t begun_us = weir_clock_mono_us();
-        if (weir_rpc_unary(self->documents, "IngestDocument", &request.base, &options, arena, &response, &error) !=
-            WEIR_OK)
+        if (weir_rpc_unary(self->documents, "IngestDocument", &request.base, &options, arena,
+                &response, &error) != WEIR_OK)
             die(name, &error);
         took_us[i] = weir_clock_mono_us() - begun_us;
-        const Weir__V1__Document *document = ((Weir__V1__IngestDocumentResponse *)response)->document;
+        const Weir__V1__Document *document =
+            ((Weir__V1__IngestDocumentResponse *)response)->document;
         if (wait_seconds > 0 && document->state != WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_READY) {
             fprintf(stderr, "weir-load: %s is not READY\n", id);
             return 1;
@@ -339,8 +389,10 @@ run_latency(load *self, const char *name, size_t count, int wait_seconds)
     }
     weir_arena_destroy(&arena);
     qsort(took_us, count, sizeof took_us[0], compare_times);
-    printf("{\"run\": \"%s\", \"count\": %zu, \"p50_us\": %lld, \"p90_us\": %lld, \"p99_us\": %lld}\n", name, count,
-        (long long)took_us[count / 2], (long long)took_us[count * 9 / 10], (long long)took_us[count * 99 / 100]);
+    printf(
+        "{\"run\": \"%s\", \"count\": %zu, \"p50_us\": %lld, \"p90_us\": %lld, \"p99_us\": %lld}\n",
+        name, count, (long long)took_us[count / 2], (long long)took_us[count * 9 / 10],
+        (long long)took_us[count * 99 / 100]);
     return 0;
 }
 
@@ -358,27 +410,58 @@ collection_is_settled(load *self, weir_arena *arena)
     request.collection_id = (char *)(uintptr_t)self->collection;
     timeout.seconds = 20;
     request.timeout = &timeout;
-    if (weir_rpc_unary(self->collections, "WaitCollection", &request.base, &options, arena, &response, &error) !=
-        WEIR_OK)
+    if (weir_rpc_unary(self->collections, "WaitCollection", &request.base, &options, arena,
+            &response, &error) != WEIR_OK)
         die("WaitCollection", &error);
-    const Weir__V1__WaitCollectionResponse *answer = (const Weir__V1__WaitCollectionResponse *)response;
+    const Weir__V1__WaitCollectionResponse *answer =
+        (const Weir__V1__WaitCollectionResponse *)response;
     if (answer->settled)
         printf("{\"run\": \"settled\", \"ready\": %lld, \"failed\": %lld, \"superseded\": %lld}\n",
             (long long)answer->ready, (long long)answer->failed, (long long)answer->superseded);
     return answer->settled;
 }
 
+typedef struct document_run {
+    weir_rpc_stream *stream;
+    pthread_t receiver;
+    uint64_t accepted, refused;
+    bool failed;
+} document_run;
+
+static void *
+receive_items(void *arg)
+{
+    document_run *run = arg;
+    weir_arena *arena = weir_arena_create(0);
+    ProtobufCMessage *message = NULL;
+    weir_error error = { .code = WEIR_OK };
+
+    while (weir_rpc_stream_recv(run->stream, 0, arena, &message, &error) == WEIR_OK &&
+        message != NULL) {
+        const Weir__V1__IngestDocumentsResponse *answer =
+            (const Weir__V1__IngestDocumentsResponse *)message;
+
+        run->accepted +=
+            answer->result_case == WEIR__V1__INGEST_DOCUMENTS_RESPONSE__RESULT_DOCUMENT;
+        run->refused += answer->result_case == WEIR__V1__INGEST_DOCUMENTS_RESPONSE__RESULT_STATUS;
+        weir_arena_reset(arena);
+    }
+    run->failed = error.code != WEIR_OK;
+    if (run->failed)
+        fprintf(stderr, "weir-load: stream: %s %s\n", weir_code_name(error.code), error.message);
+    weir_arena_destroy(&arena);
+    return NULL;
+}
+
 static int
 run_documents(load *self, size_t count, size_t words)
 {
     weir_arena *arena = weir_arena_create(0);
-    stream_run run = { .self = self };
+    document_run run = { 0 };
     const weir_rpc_call_options options = { .timeout_ms = 10 * CALL_TIMEOUT_MS };
     const int64_t begun_us = weir_clock_mono_us();
     weir_error error = { .code = WEIR_OK };
 
-    pthread_mutex_init(&run.lock, NULL);
-    pthread_cond_init(&run.room, NULL);
     run.stream = weir_rpc_stream_open(self->documents, "IngestDocuments", &options);
     pthread_create(&run.receiver, NULL, receive_items, &run);
     for (size_t i = 0; i < count && error.code == WEIR_OK; i++) {
