@@ -65,8 +65,10 @@ typedef struct peer_call {
 static void
 end(peer_call *self, const weir_error *error, const ProtobufCMessage *response)
 {
+    weir_arena *arena = self->arena; /* `self` stands in it */
+
     self->answered(self->context, error, response);
-    weir_arena_destroy(&self->arena); /* and `self` with it */
+    weir_arena_destroy(&arena);
 }
 
 static void
