@@ -264,10 +264,25 @@ pump_rows(pump_call *call, weir_error *reterr)
     return code;
 }
 
+/* The wall clock was set back: nothing waits for what is further away than it can be. */
+static void
+mind_clock(weir_link_tx *tx, int64_t now_ms)
+{
+    if (tx->hello_at_ms > now_ms + LINK_HELLO_MS)
+        tx->hello_at_ms = now_ms;
+    if (tx->retry_at_ms > now_ms + LINK_RETRY_MAX_MS)
+        tx->retry_at_ms = now_ms;
+    if (tx->progress_at_ms > now_ms)
+        tx->progress_at_ms = now_ms;
+    if (tx->timed_at_ms > now_ms)
+        tx->timed_seq = 0;
+}
+
 weir_code
 weir_link_tx_pump(weir_link_tx *tx, int64_t now_ms, weir_link_send *send, void *ud,
     int64_t *ret_wake_ms, weir_error *reterr)
 {
+    mind_clock(tx, now_ms);
     pump_call call = { .tx = tx, .now_ms = now_ms, .send = send, .ud = ud, .wake_ms = LINK_NEVER };
     weir_code code = WEIR_OK;
 

@@ -15,7 +15,7 @@
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
 
-enum { REDRIVE_PER_ROUND = 256, SEEDS_PER_ROW = 500 };
+enum { REDRIVE_PER_ROUND = 256, SEEDS_PER_ROW = 500, SEED_ROW_BYTES = 1 << 20 };
 
 /* ---- seeding ---- */
 
@@ -24,7 +24,7 @@ typedef struct seeding {
     weir_stage *stage;
     weir_link_kind link;
     Weir__Internal__V1__SeedEntry *entries[SEEDS_PER_ROW];
-    size_t count;
+    size_t count, bytes; /* of the row so far */
     weir_arena *scratch;
     weir_buffer value;
 } seeding;
@@ -43,6 +43,7 @@ send_seeds(seeding *seeds, bool done, weir_error *reterr)
     row.payload_case = WEIR__INTERNAL__V1__ROW__PAYLOAD_SEED;
     row.seed = &seed;
     seeds->count = 0;
+    seeds->bytes = 0;
     return weir_stage_send(seeds->stage, seeds->link, &row, NULL, reterr);
 }
 
@@ -70,49 +71,71 @@ has_failed(seeding *seeds, const collection_entry *collection, const char *docum
     return WEIR_OK;
 }
 
-/* The newest revision if it FAILED; *ret_failed NULL: it did not.  Asked only where the collection
- * has failures. */
+/* One entry joins the row; a full row goes.  A failure may hold 4 KiB, so bytes bound it too. */
 static weir_code
-find_failed_newest(seeding *seeds, const collection_entry *collection, const char *document_id,
-    const document_record *document, revision_record **ret_failed, weir_error *reterr)
-{
-    bool is_failed = false;
-    weir_code code = WEIR_OK;
-
-    *ret_failed = NULL;
-    if (collection->counters.failed > 0)
-        code = has_failed(seeds, collection, document_id, document->newest_revision, &is_failed,
-            reterr);
-    if (code != WEIR_OK || !is_failed)
-        return code;
-    return gateway_get_revision(seeds->core, seeds->stage, collection->record->collection_no,
-        document_id, document->newest_revision, ret_failed, reterr);
-}
-
-static weir_code
-seed_document(seeding *seeds, collection_entry *collection, const char *document_id,
-    const document_record *document, weir_error *reterr)
+add_seed(seeding *seeds, const collection_entry *collection, const char *document_id,
+    const document_record *document, int64_t failed_revision, const revision_record *failed,
+    weir_error *reterr)
 {
     weir_arena *arena = weir_stage_arena(seeds->stage);
-    revision_record *failed = NULL;
-    const weir_code code =
-        find_failed_newest(seeds, collection, document_id, document, &failed, reterr);
-
-    if (code != WEIR_OK || (document->deleted_below == 0 && failed == NULL))
-        return code;
     Weir__Internal__V1__SeedEntry *entry = weir_arena_alloc(arena, sizeof *entry);
+
     weir__internal__v1__seed_entry__init(entry);
     entry->tenant = collection->record->tenant;
     entry->collection_no = collection->record->collection_no;
     entry->document_id = weir_arena_strdup(arena, document_id);
     entry->deleted_below = document->deleted_below;
     if (failed != NULL) {
-        entry->failed_revision = document->newest_revision;
+        entry->failed_revision = failed_revision;
         entry->failed_epoch = failed->epoch;
         entry->failure = failed->failure;
+        entry->collection_id = collection->record->collection_id;
+        entry->size_bytes = failed->size_bytes;
+        entry->content_sha256 = failed->content_sha256;
     }
     seeds->entries[seeds->count++] = entry;
-    return seeds->count == SEEDS_PER_ROW ? send_seeds(seeds, false, reterr) : WEIR_OK;
+    seeds->bytes += protobuf_c_message_get_packed_size(&entry->base);
+    return seeds->count == SEEDS_PER_ROW || seeds->bytes >= SEED_ROW_BYTES
+        ? send_seeds(seeds, false, reterr)
+        : WEIR_OK;
+}
+
+/* Every revision that FAILED and was not retired since, whichever is the newest. */
+static weir_code
+seed_failed(seeding *seeds, const collection_entry *collection, const char *document_id,
+    const document_record *document, bool *ret_seeded, weir_error *reterr)
+{
+    weir_code code = WEIR_OK;
+
+    for (int64_t number = document->oldest_revision;
+        collection->counters.failed > 0 && number <= document->newest_revision && code == WEIR_OK;
+        number++) {
+        revision_record *failed = NULL;
+        bool is_failed = false;
+
+        code = has_failed(seeds, collection, document_id, number, &is_failed, reterr);
+        if (code == WEIR_OK && is_failed)
+            code = gateway_get_revision(seeds->core, seeds->stage,
+                collection->record->collection_no, document_id, number, &failed, reterr);
+        if (code == WEIR_OK && failed != NULL) {
+            *ret_seeded = true;
+            code = add_seed(seeds, collection, document_id, document, number, failed, reterr);
+        }
+    }
+    return code;
+}
+
+static weir_code
+seed_document(seeding *seeds, collection_entry *collection, const char *document_id,
+    const document_record *document, weir_error *reterr)
+{
+    bool is_seeded = false;
+    const weir_code code =
+        seed_failed(seeds, collection, document_id, document, &is_seeded, reterr);
+
+    if (code != WEIR_OK || is_seeded || document->deleted_below == 0)
+        return code;
+    return add_seed(seeds, collection, document_id, document, 0, NULL, reterr);
 }
 
 /* Call `visit` for up to `limit` documents behind the key `after`; the iterator sees committed

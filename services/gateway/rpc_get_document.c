@@ -225,13 +225,16 @@ ask_others(get_flow *flow)
     Weir__Internal__V1__GetIndexedDocumentRequest indexed =
         WEIR__INTERNAL__V1__GET_INDEXED_DOCUMENT_REQUEST__INIT;
     Weir__Internal__V1__GetJournalRequest journal = WEIR__INTERNAL__V1__GET_JOURNAL_REQUEST__INIT;
+    gateway_published published;
 
+    gateway_core_published(flow->self->core, &published);
     indexed.tenant = journal.tenant = (char *)(uintptr_t)gateway_tenant(flow->call);
     indexed.collection_no = journal.collection_no = flow->found.collection->collection_no;
     indexed.document_id = journal.document_id = flow->request->document_id;
     weir__internal__v1__learn_command__init(&flow->learn);
     flow->learn.collection_no = indexed.collection_no;
     flow->learn.document_id = flow->request->document_id;
+    flow->learn.era = published.era;
     flow->left = 2;
     const gateway_patience indexer = { gateway_time_left(flow->call, INDEXER_MS), GATEWAY_AWAY_MS };
     const gateway_patience reconciler = { gateway_time_left(flow->call, JOURNAL_MS), 0 };

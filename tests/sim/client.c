@@ -40,6 +40,17 @@ make_body(sim_world *world, uint32_t number)
     return body;
 }
 
+/* Blanks alone end as EMPTY; each op has its own, so that a later one is another revision. */
+static char *
+make_blanks(uint32_t number)
+{
+    char *body = malloc(number + 2);
+
+    memset(body, ' ', number + 1);
+    body[number + 1] = 0;
+    return body;
+}
+
 static void
 make_op(sim_world *world, sim_op *op, uint32_t number)
 {
@@ -52,7 +63,7 @@ make_op(sim_world *world, sim_op *op, uint32_t number)
     if (dice < 7) {
         op->kind = SIM_INGEST;
         op->is_bad = sim_random(world, 8) == 0;
-        op->body = op->is_bad ? strdup(" \n\t ") : make_body(world, number); /* blanks alone: EMPTY */
+        op->body = op->is_bad ? make_blanks(number) : make_body(world, number);
     } else {
         op->kind = dice < 9 ? SIM_DELETE : SIM_RETRY;
     }

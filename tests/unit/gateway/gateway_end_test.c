@@ -272,7 +272,7 @@ the_source_of_what_is_over_is_purged_and_says_so_in_rows(void **state)
 }
 
 static void
-what_a_read_learned_is_recorded_like_the_row(void **state)
+what_a_read_learned_in_this_era_is_recorded_like_the_row(void **state)
 {
     rig *self = with_document();
     Weir__Internal__V1__LearnCommand learn = WEIR__INTERNAL__V1__LEARN_COMMAND__INIT;
@@ -282,6 +282,10 @@ what_a_read_learned_is_recorded_like_the_row(void **state)
     learn.revision = 1;
     learn.epoch = 1;
     learn.chunk_count = 4;
+    const uint64_t late = rig_submit(self, GATEWAY_LEARN, "t", &learn.base);
+    assert_true(rig_is_answered(self, late));
+    assert_int_equal(state_of(self, 1), STATE(PROCESSING)); /* asked before the present era */
+    learn.era = 1;
     const uint64_t reply = rig_submit(self, GATEWAY_LEARN, "t", &learn.base);
     assert_true(rig_is_answered(self, reply));
     assert_int_equal(state_of(self, 1), STATE(READY));
@@ -306,7 +310,7 @@ main(void)
         cmocka_unit_test(a_delete_without_the_indexer_is_unavailable_and_durable),
         cmocka_unit_test(what_was_never_seen_is_not_found_unless_that_is_allowed),
         cmocka_unit_test(the_source_of_what_is_over_is_purged_and_says_so_in_rows),
-        cmocka_unit_test(what_a_read_learned_is_recorded_like_the_row),
+        cmocka_unit_test(what_a_read_learned_in_this_era_is_recorded_like_the_row),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
