@@ -26,6 +26,8 @@ struct shell_event {
     event_kind kind;
     size_t bytes;
     weir_request request;
+    void *call; /* who waits for the answer, with `reply`; NULL: nobody does */
+    weir_shell_reply *reply;
     weir_arena *arena; /* a request's own copy of its message, or NULL */
     uint32_t link;
     weir_job *job;
@@ -57,13 +59,16 @@ struct weir_shell {
     pthread_mutex_t lock; /* everything down to the pool */
     pthread_cond_t wake;
     queue inbox;
-    shell_call calls; /* ring of those without an answer */
     bool draining, stopping;
 
     pthread_mutex_t pool_lock;
     pthread_cond_t pool_wake;
     queue urgent_jobs, jobs;
     bool pool_stopping;
+
+    /* the core thread's own, until it has ended */
+    shell_call calls; /* ring of those that the core has and has not answered */
+    weir_shell_later *later;
 
     pthread_t core_thread;
     pthread_t *workers;
@@ -127,6 +132,16 @@ event_destroy(shell_event *event)
     weir_free(event);
 }
 
+static void
+empty(queue *from)
+{
+    for (shell_event *event = pop(from); event != NULL; event = pop(from)) {
+        if (event->kind == EVENT_JOB)
+            event->job->destroy(event->job);
+        event_destroy(event);
+    }
+}
+
 /* ---- calls ---- */
 
 static shell_call *
@@ -144,26 +159,58 @@ call_create(weir_shell *shell, void *call, weir_shell_reply *reply)
 }
 
 static void
-call_answer(weir_shell *shell, shell_call *call, const weir_error *error,
-    const ProtobufCMessage *response)
+call_answer(shell_call *call, const weir_error *error, const ProtobufCMessage *response)
 {
-    pthread_mutex_lock(&shell->lock);
     call->previous->next = call->next;
     call->next->previous = call->previous;
-    pthread_mutex_unlock(&shell->lock);
     call->reply(call->call, error, response);
     weir_free(call);
+}
+
+void
+weir_shell_run_later(weir_shell *shell, weir_shell_later *later)
+{
+    later->next = shell->later;
+    shell->later = later;
+}
+
+static void
+run_later(weir_shell *shell)
+{
+    while (shell->later != NULL) {
+        weir_shell_later *later = shell->later;
+
+        shell->later = later->next;
+        later->run(later);
+    }
+}
+
+static shell_event *
+take_one(weir_shell *shell)
+{
+    pthread_mutex_lock(&shell->lock);
+    shell_event *event = pop(&shell->inbox);
+    pthread_mutex_unlock(&shell->lock);
+    return event;
 }
 
 static void
 fail_all_calls(weir_shell *shell)
 {
+    queue kept = { 0 };
     weir_error error;
 
     weir_error_set(&error, WEIR_DRAINING,
         "the service is stopping; try again, the outcome is not known");
     while (shell->calls.next != &shell->calls)
-        call_answer(shell, shell->calls.next, &error, NULL);
+        call_answer(shell->calls.next, &error, NULL);
+    for (shell_event *event = take_one(shell); event != NULL; event = take_one(shell)) {
+        if (event->kind == EVENT_REQUEST && event->reply != NULL)
+            event->reply(event->call, &error, NULL);
+        push(&kept, event);
+    }
+    run_later(shell);
+    empty(&kept);
 }
 
 /* ---- what leaves the stage ---- */
@@ -171,7 +218,8 @@ fail_all_calls(weir_shell *shell)
 static void
 env_reply(void *ud, uint64_t reply_to, const weir_error *error, const ProtobufCMessage *response)
 {
-    call_answer(ud, (shell_call *)(uintptr_t)reply_to, error, response);
+    (void)ud;
+    call_answer((shell_call *)(uintptr_t)reply_to, error, response);
 }
 
 static bool
@@ -322,14 +370,14 @@ weir_shell_submit(weir_shell *shell, uint32_t kind, const char *tenant, const ch
         .tenant = tenant,
         .message = message,
         .request_id = request_id };
+    event->call = call;
+    event->reply = reply;
     if (reply == NULL)
         code = copy_message(event, message, reterr);
     pthread_mutex_lock(&shell->lock);
     if (code == WEIR_OK)
         code = refuse(shell, reterr);
     if (code == WEIR_OK) {
-        if (reply != NULL)
-            event->request.reply_to = (uint64_t)(uintptr_t)call_create(shell, call, reply);
         push(&shell->inbox, event);
         pthread_cond_signal(&shell->wake);
     }
@@ -376,6 +424,9 @@ handle(weir_shell *shell, shell_event *event, weir_error *reterr)
 {
     switch (event->kind) {
     case EVENT_REQUEST:
+        if (event->reply != NULL)
+            event->request.reply_to =
+                (uint64_t)(uintptr_t)call_create(shell, event->call, event->reply);
         return weir_stage_on_request(shell->stage, &event->request, reterr);
     case EVENT_FRAME:
         return weir_stage_on_frame(shell->stage, event->link,
@@ -461,6 +512,8 @@ run_round(weir_shell *shell, int64_t *wake_ms, weir_error *reterr)
         code = weir_stage_commit(shell->stage, reterr);
     if (code == WEIR_OK)
         code = weir_stage_release(shell->stage, wake_ms, reterr);
+    if (code == WEIR_OK)
+        run_later(shell);
     for (shell_event *event = pop(&done); event != NULL; event = pop(&done))
         event_destroy(event);
     return code;
@@ -557,16 +610,6 @@ start_threads(weir_shell *shell)
     if (pthread_create(&shell->core_thread, NULL, core_main, shell) != 0)
         weir_assert(!"the core thread can be started");
     shell->core_started = true;
-}
-
-static void
-empty(queue *from)
-{
-    for (shell_event *event = pop(from); event != NULL; event = pop(from)) {
-        if (event->kind == EVENT_JOB)
-            event->job->destroy(event->job);
-        event_destroy(event);
-    }
 }
 
 static void

@@ -45,6 +45,14 @@ weir_code weir_shell_start(const weir_shell_options *options, weir_shell **ret_s
 weir_code weir_shell_submit(weir_shell *shell, uint32_t kind, const char *tenant,
     const char *request_id, const ProtobufCMessage *message, weir_shell_reply *reply, void *call,
     weir_error *reterr) WEIR_MUST_CHECK;
+/* Called by a reply: `run` is called once, when all answers of the round have been given, so that
+ * what they have in common is done once.  Their messages live until it returns. */
+typedef struct weir_shell_later weir_shell_later;
+struct weir_shell_later {
+    weir_shell_later *next;
+    void (*run)(weir_shell_later *later);
+};
+void weir_shell_run_later(weir_shell *shell, weir_shell_later *later);
 weir_stage *weir_shell_stage(weir_shell *shell); /* for weir_stage_status_read */
 bool weir_shell_disk_is_low(const weir_shell *shell);
 /* Refuse new requests and rows, finish what is in flight (at most timeout_ms), mark a clean end,

@@ -30,7 +30,7 @@ typedef enum item_state { ITEM_WAITING = 1, ITEM_SUBMITTED, ITEM_DONE } item_sta
 
 typedef struct stream_item stream_item;
 struct stream_item {
-    stream_item *next;
+    stream_item *next, *next_answered;
     ingest_stream *stream;
     weir_arena *arena; /* of the request and everything made for it */
     item_state state;
@@ -38,12 +38,15 @@ struct stream_item {
     Weir__Internal__V1__AcceptCommand command;
     weir_error error;                               /* why it was refused */
     const Weir__V1__IngestDocumentResponse *answer; /* when it was accepted */
+    bool is_kept;                                   /* the answer is the item's own */
 };
 
 struct ingest_stream {
     gateway_held held; /* first, so that one is the other */
     gateway *self;
     weir_rpc_call *call;
+    weir_shell_later later; /* with `answered`, the core thread's: what this round has answered */
+    stream_item *answered;
     pthread_mutex_t lock; /* all below */
     stream_item *head, *tail;
     stream_item *waiting; /* no item before it waits; NULL: none does */
@@ -183,22 +186,29 @@ act(const aftermath *after)
 
 /* ---- to the core and back ---- */
 
-/* The answer lives for this call only; one that must wait for its turn is copied. */
-static const Weir__V1__IngestDocumentResponse *
-keep_answer(stream_item *item, const ProtobufCMessage *response)
+/* Answers live for one round; one that must wait for its turn is copied. */
+static void
+keep_answer(stream_item *item)
 {
     weir_buffer packed = { 0 };
     ProtobufCMessage *copy = NULL;
     weir_error error;
 
-    if (item->stream->head == item)
-        return (const Weir__V1__IngestDocumentResponse *)(const void *)response;
-    weir_wire_encode(response, &packed);
-    const weir_code code = weir_wire_decode(response->descriptor, weir_buffer_view(&packed), NULL,
-        item->arena, &copy, &error);
+    weir_wire_encode(&item->answer->base, &packed);
+    const weir_code code = weir_wire_decode(item->answer->base.descriptor,
+        weir_buffer_view(&packed), NULL, item->arena, &copy, &error);
     weir_assert(code == WEIR_OK); /* our own bytes */
     weir_buffer_fini(&packed);
-    return (const Weir__V1__IngestDocumentResponse *)(const void *)copy;
+    item->answer = (const Weir__V1__IngestDocumentResponse *)(const void *)copy;
+    item->is_kept = true;
+}
+
+static void
+keep_answers(ingest_stream *stream)
+{
+    for (stream_item *item = stream->head; item != NULL; item = item->next)
+        if (item->state == ITEM_DONE && item->answer != NULL && !item->is_kept)
+            keep_answer(item);
 }
 
 static void
@@ -209,24 +219,47 @@ count_submitted(ingest_stream *stream, int by)
 }
 
 static void
-item_answered(void *context, const weir_error *error, const ProtobufCMessage *response)
+mark_answered(ingest_stream *stream)
 {
-    stream_item *item = context;
-    ingest_stream *stream = item->stream;
+    for (stream_item *item = stream->answered; item != NULL; item = item->next_answered) {
+        item->state = ITEM_DONE;
+        count_submitted(stream, -1);
+    }
+    stream->answered = NULL;
+}
+
+/* Once a round, not once an item: whoever takes the lock takes it from the pollers. */
+static void
+round_answered(weir_shell_later *later)
+{
+    ingest_stream *stream =
+        (ingest_stream *)(void *)((char *)later - offsetof(ingest_stream, later));
 
     pthread_mutex_lock(&stream->lock);
-    item->state = ITEM_DONE;
-    if (error != NULL)
-        item->error = *error;
-    else
-        item->answer = keep_answer(item, response);
-    count_submitted(stream, -1);
+    mark_answered(stream);
     send_done(stream);
+    keep_answers(stream);
     if (stream->submitted_count <= stream->self->config->gateway.stream_window / 2)
         stream->holds &= ~(unsigned)HOLD_WINDOW;
     const aftermath after = settle(stream);
     pthread_mutex_unlock(&stream->lock);
     act(&after);
+}
+
+static void
+item_answered(void *context, const weir_error *error, const ProtobufCMessage *response)
+{
+    stream_item *item = context;
+    ingest_stream *stream = item->stream;
+
+    if (error != NULL)
+        item->error = *error;
+    else
+        item->answer = (const Weir__V1__IngestDocumentResponse *)(const void *)response;
+    if (stream->answered == NULL)
+        weir_shell_run_later(stream->self->service->shell, &stream->later);
+    item->next_answered = stream->answered;
+    stream->answered = item;
 }
 
 /* Under the lock.  False: not now. */
@@ -290,6 +323,7 @@ gateway_ingest_documents_open(weir_rpc_call *call, void *context)
     ingest_stream *stream = weir_alloc_zero(1, sizeof *stream);
 
     stream->held.try = try_again;
+    stream->later.run = round_answered;
     stream->self = context;
     stream->call = call;
     pthread_mutex_init(&stream->lock, NULL);
