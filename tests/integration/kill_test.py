@@ -26,6 +26,7 @@ SEED = int(os.environ.get("WEIR_SEED", random.SystemRandom().randrange(1 << 32))
 KILLS = int(os.environ.get("WEIR_KILLS", "30"))
 DOCUMENTS = int(os.environ.get("WEIR_DOCUMENTS", "2000"))
 WRITERS = 8
+LATEST_S = 0.15  # from the beginning of a share of the work to the kill, at most
 COLLECTION = "kill"
 VECTOR = {"values": [1.0] * 384}
 # What a document goes through; "bad" has no text, so its revision must fail.
@@ -106,7 +107,8 @@ class Writer(threading.Thread):
                     self.step(document, step, what)
         except Exception as error:  # pylint: disable=broad-except
             self.failure = error
-            self.truth.violation(f"writer {self.number}: {error!r}")
+            shown = harness.Refusal(error) if isinstance(error, grpc.RpcError) else repr(error)
+            self.truth.violation(f"writer {self.number}: {shown}")
 
     def call(self, name, **fields):
         """The answer, whatever dies meanwhile."""
@@ -134,7 +136,8 @@ class Writer(threading.Thread):
         else:
             text = " \n" if what == "bad" else text_of(document, step, is_long(document))
             answer = self.call(
-                "IngestDocument", collection_id=COLLECTION, document_id=document, text=text, request_id=request_id
+                "IngestDocument", collection_id=COLLECTION, document_id=document, text=text, request_id=request_id,
+                force=True,  # only the request_id keeps a repeated call from making one more revision
             )
         self.check(document, step, what, answer.document)
 
@@ -262,11 +265,12 @@ class KillTest(harness.OwnSuiteTest):
         self.over, self.watch_over, self.watching = threading.Event(), threading.Event(), threading.Event()
         self.progress = threading.Condition()
         self.kills = collections.Counter()
+        self.shares = 0
 
     def pace(self, share):
-        """Wait until so many services were killed that this share of the work is due."""
+        """Wait until this share of the work is due: each kill meets a share that has just begun."""
         with self.progress:
-            while sum(self.kills.values()) < (share - 0.1) * KILLS and not self.over.is_set():
+            while self.shares <= share * KILLS and not self.over.is_set():
                 self.progress.wait(1)
 
     def kill_all_the_time(self, generator):
@@ -275,14 +279,14 @@ class KillTest(harness.OwnSuiteTest):
             order += generator.sample(SERVICES, len(SERVICES))
         last = dict.fromkeys(SERVICES, 0)
         for service in order[:KILLS]:
-            moment = generator.uniform(0.05, 1.5)
-            self.over.wait(moment)
-            pid = wait_for(lambda name=service: self.living(name, last[name]), f"a start of {service}", 30)
+            pid = wait_for(lambda name=service: self.living(name, last[name]), f"a start of {service}", 40)
+            with self.progress:
+                self.shares += 1
+                self.progress.notify_all()
+            self.over.wait(generator.uniform(0, LATEST_S))
             os.kill(pid, signal.SIGKILL)
             last[service] = pid
-            with self.progress:
-                self.kills[service] += 1
-                self.progress.notify_all()
+            self.kills[service] += 1
 
     def living(self, service, dead):
         pid = int(self.suite.status().get(service, {}).get("pid", 0))
@@ -295,6 +299,7 @@ class KillTest(harness.OwnSuiteTest):
         self.client.CreateCollection(
             collection={"collection_id": COLLECTION, "embedding_model": MODEL, "chunking": {"max_tokens": 64}}
         )
+        self.era = self.client.GetServerInfo().era
         self.fates = {f"d{number}": generator.choice(FATES) for number in range(DOCUMENTS)}
         self.work(generator)
         killed = time.monotonic() - began
@@ -415,6 +420,9 @@ class KillTest(harness.OwnSuiteTest):
         self.assertEqual(sorted(letter.document_id for letter in letters), failed)
         self.assertEqual({letter.failure.reason for letter in letters}, {"EMPTY"})
         self.assertEqual(pressure.inconsistencies, 0)
+        # A kill costs a resend at most: never a new try of a document, never the look of a lost volume.
+        self.assertEqual({document.run for document in documents}, {1})
+        self.assertEqual(self.client.GetServerInfo().era, self.era)
         collection = self.client.GetCollection(collection_id=COLLECTION).collection
         self.assertEqual(collection.document_count, sum(self.fates[d][-1] != "delete" for d in self.fates))
         self.chunks = collection.chunk_count
