@@ -621,8 +621,7 @@ wait_drained(weir_rpc_server *server, uint32_t drain_ms)
         const bool is_short = is_quiet(server) && left_ms > IDLE_CLOSE_MS;
         const int64_t wait_ms = is_short ? IDLE_CLOSE_MS : left_ms;
         const int64_t at_ms = weir_clock_mono_ms() + wait_ms;
-        const struct timespec at = { .tv_sec = at_ms / 1000,
-            .tv_nsec = (at_ms % 1000) * 1000000 };
+        const struct timespec at = { .tv_sec = at_ms / 1000, .tv_nsec = (at_ms % 1000) * 1000000 };
 
         if (left_ms <= 0)
             return;
