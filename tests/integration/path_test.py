@@ -308,11 +308,11 @@ class ChangeTest(SuiteTest):
         self.ready(name, "d", "words")
         self.suite.signal("indexer", signal.SIGSTOP)
         try:
-            refusal = self.refusal(self.client.DeleteDocument, collection_id=name, document_id="d", deadline=2)
+            refusal = self.refusal(self.client.DeleteDocument, collection_id=name, document_id="d", deadline=1)
             self.assertIn(refusal.code, ("UNAVAILABLE", "DEADLINE_EXCEEDED"))
             # Nobody is told of it before it is so for searches, too.
             for call in (self.client.GetDocument, self.client.WaitDocument):
-                refusal = self.refusal(call, collection_id=name, document_id="d", deadline=2)
+                refusal = self.refusal(call, collection_id=name, document_id="d", deadline=1)
                 self.assertIn(refusal.code, ("UNAVAILABLE", "DEADLINE_EXCEEDED"))
         finally:
             self.suite.signal("indexer", signal.SIGCONT)
@@ -680,6 +680,42 @@ class ServerTest(SuiteTest):
             self.assertEqual(getattr(before, count), getattr(after, count), count)
         self.assertEqual(self.client.GetServerInfo().era, era)
         self.assertEqual(len(self.client.ListDocuments(collection_id=name, page_token=token).documents), 1)
+
+
+class PressureTest(SuiteTest):
+    settings = ("gateway.max_pending_documents=5", "gateway.stream_window=4")
+
+    def test_one_call_is_refused_and_a_stream_is_held(self):
+        name = self.collection()
+        self.suite.signal("ingest", signal.SIGSTOP)
+        try:
+            for number in range(5):
+                self.ingest(name, f"d{number}", f"words {number}", wait=0)
+            refusal = self.assert_refused(
+                "RESOURCE_EXHAUSTED", "PRESSURE", self.ingest, name, "d5", "one too many", wait=0
+            )
+            self.assertGreater(refusal.retry_s, 0)
+            self.assertGreater(int(refusal.pushback_ms), 0)
+            self.assert_refused(
+                "NOT_FOUND", "DOCUMENT_NOT_FOUND", self.client.WaitDocument, collection_id=name, document_id="d5"
+            )
+            pressure = self.pressure()
+            self.assertEqual(MESSAGES.enum_name("weir.v1.Admission", pressure.admission), "ADMISSION_REJECTING")
+            requests = (
+                self.client.request(
+                    "IngestDocuments",
+                    request={"collection_id": name, "document_id": f"s{number}", "text": f"held words {number}"},
+                )
+                for number in range(40)
+            )
+            stream = self.client.stream("IngestDocuments", requests, deadline=30)
+        finally:
+            self.suite.signal("ingest", signal.SIGCONT)
+        answers = list(stream)
+        self.assertEqual(len(answers), 40)
+        self.assertEqual([answer for answer in answers if answer.HasField("status")], [])
+        settled = self.client.WaitCollection(collection_id=name)
+        self.assertEqual((settled.settled, settled.ready), (True, 45))
 
 
 class JsonTest(SuiteTest):
