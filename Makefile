@@ -12,7 +12,7 @@ JOBS ?= $(shell nproc)
 TESTS ?= .
 
 # The retrieval test's collection, if it is beside the checkout or named.
-export WEIR_CRANFIELD ?= $(wildcard $(abspath ../shared/data/cranfield))
+export WEIR_CRANFIELD ?= $(wildcard $(dir $(CURDIR))shared/data/cranfield)
 
 root := $(shell tools/root/make-root --path)
 in_base := $(if $(root),WEIR_ROOT=$(root) WEIR_ENTER_ALSO=$(WEIR_CRANFIELD) tools/root/enter)
@@ -23,7 +23,8 @@ configure = $(in_base) tools/build/configure
 ninja = $(in_base) tools/build/ninja -j$(JOBS)
 export CCACHE_DIR ?= $(CURDIR)/.cache/ccache
 
-.PHONY: references all build help root model configure demo test test-long asan bench lint format tidy install clean distclean
+.PHONY: all build help root model configure demo test test-long asan references bench lint format tidy \
+	install clean distclean
 .NOTPARALLEL:
 
 all: build model ## build everything and fetch the model (the default)
@@ -50,11 +51,13 @@ asan: root
 demo: all ## ingest real documents, kill a service, ask questions (DOCS=DIR, DEMO_STAY=1)
 	@WEIR_BUILD=$(abspath $(BUILD)) WEIR_BASE=$(root) DOCS=$(DOCS) DEMO_STAY=$(DEMO_STAY) tests/demo/run-demo
 
-# What other implementations say: the official interop clients, and the reference tokenizer's answers.  Made on the host,
-# once; what cannot be had here is skipped with its reason.
+# What other implementations say: the official interop clients, and the reference tokenizer's answers.
+# Made on the host, once; what cannot be had here is skipped with its reason.
 references: model
-	@[ -x .cache/interop/connectconformance ] || tests/interop/build-clients || echo "weir: the interop clients are not here; their tests skip"
-	@[ -f .cache/tokenizer-vectors.txt ] || tests/tokenizer/run.sh $(abspath $(BUILD)) || echo "weir: no reference tokenizer here; its test skips"
+	@[ -x .cache/interop/connectconformance ] || tests/interop/build-clients || \
+		echo "weir: the interop clients are not here; their tests skip"
+	@[ -f .cache/tokenizer-vectors.txt ] || tests/tokenizer/run.sh $(abspath $(BUILD)) || \
+		echo "weir: no reference tokenizer here; its test skips"
 
 test: all asan references ## run every test (TESTS=REGEX picks by name)
 	@$(in_base) ctest --test-dir $(BUILD) --output-on-failure -j$(JOBS) -R '$(TESTS)' -LE '^(long|bench)$$'

@@ -15,11 +15,7 @@
 #include "common/base/assert.h"
 #include "common/base/bytes.h"
 
-enum {
-    CHUNK_BYTES_MIN = 8 << 10,
-    CHUNK_BYTES_MAX = 1 << 20,
-    ALIGNMENT = 16
-};
+enum { CHUNK_BYTES_MIN = 8 << 10, CHUNK_BYTES_MAX = 1 << 20, ALIGNMENT = 16 };
 
 typedef struct chunk {
     struct chunk *older;

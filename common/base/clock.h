@@ -8,9 +8,9 @@
 
 #include <stdint.h>
 
-int64_t weir_clock_wall_ms(void);   /* milliseconds since 1970, UTC */
-int64_t weir_clock_mono_ms(void);   /* milliseconds since boot, never back */
-int64_t weir_clock_mono_us(void);   /* microseconds since boot, never back */
+int64_t weir_clock_wall_ms(void);       /* milliseconds since 1970, UTC */
+int64_t weir_clock_mono_ms(void);       /* milliseconds since boot, never back */
+int64_t weir_clock_mono_us(void);       /* microseconds since boot, never back */
 int64_t weir_clock_thread_cpu_us(void); /* CPU time of the calling thread */
 /* Block the calling thread; for backoff loops of tools, never in a core. */
 void weir_clock_sleep_ms(uint32_t duration_ms);

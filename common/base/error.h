@@ -29,62 +29,62 @@ typedef enum weir_outcome {
  * Number, name, gRPC status number, outcome.  Numbers are stored in records: never change or reuse
  * one.  The names are the closed enum `weir.v1.ErrorReason` (error_test.c compares the two).
  */
-#define WEIR_CODE_MAP(X)                                  \
-    X(0, OK, 0, DONE)                                     \
-    X(1, INVALID_ARGUMENT, 3, FAILED)                     \
-    X(2, MALFORMED_MESSAGE, 3, FAILED)                    \
-    X(3, BODY_TOO_LARGE, 3, FAILED)                       \
-    X(4, BODY_EMPTY, 3, FAILED)                           \
-    X(5, MEDIA_TYPE_UNSUPPORTED, 3, FAILED)               \
-    X(6, MODEL_UNKNOWN, 3, FAILED)                        \
-    X(7, DIMENSION_MISMATCH, 3, FAILED)                   \
-    X(8, VECTOR_INVALID, 3, FAILED)                       \
-    X(9, PAGE_TOKEN_INVALID, 3, FAILED)                   \
-    X(10, FILTER_INVALID, 3, FAILED)                      \
-    X(11, COLLECTION_NOT_FOUND, 5, FAILED)                \
-    X(12, DOCUMENT_NOT_FOUND, 5, FAILED)                  \
-    X(13, DEAD_LETTER_NOT_FOUND, 5, FAILED)               \
-    X(14, NOT_FOUND, 5, FAILED)                           \
-    X(15, COLLECTION_EXISTS, 6, FAILED)                   \
-    X(16, REQUEST_ID_CONFLICT, 6, FAILED)                 \
-    X(17, MODEL_NOT_ALLOWED, 9, FAILED)                   \
-    X(18, STATE_NOT_RETRYABLE, 9, FAILED)                 \
-    X(19, SOURCE_VERSION_NOT_GREATER, 10, FAILED)         \
-    X(20, ETAG_MISMATCH, 10, FAILED)                      \
-    X(21, RESUME_TOKEN_TOO_OLD, 11, FAILED)               \
-    X(22, PRESSURE, 8, WAIT)                              \
-    X(23, DISK_LOW, 8, WAIT)                              \
-    X(24, QUEUE_FULL, 8, WAIT)                            \
-    X(25, NO_MEMORY, 8, RETRY)                            \
-    X(26, RESPONSE_TOO_LARGE, 8, FAILED)                  \
-    X(27, INDEX_REBUILDING, 14, WAIT)                     \
-    X(28, SERVICE_UNAVAILABLE, 14, WAIT)                  \
-    X(29, DRAINING, 14, WAIT)                             \
-    X(30, STORE_IO, 14, RETRY)                            \
-    X(31, TIMEOUT, 4, RETRY)                              \
-    X(32, CANCELLED, 1, RETRY)                            \
-    X(33, UNIMPLEMENTED, 12, FAILED)                      \
-    X(34, UNAUTHENTICATED, 16, FAILED)                    \
-    X(35, PERMISSION_DENIED, 7, FAILED)                   \
-    X(36, CORRUPT, 15, FAILED)                            \
-    X(37, INTERNAL, 13, RETRY)                            \
-    X(38, EMPTY, 3, FAILED)                               \
-    X(39, PARSE_FAILED, 3, FAILED)                        \
-    X(40, TOO_MANY_CHUNKS, 3, FAILED)                     \
-    X(41, WORKER_KILLED, 13, FAILED)                      \
-    X(42, MODEL_UNAVAILABLE, 14, WAIT)                    \
-    X(43, EMBED_FAILED, 13, RETRY)                        \
-    X(44, CONFIG_INVALID, 3, FAILED)                      \
-    X(45, STORE_LOCKED, 9, FAILED)                        \
-    X(46, SCHEMA_UNSUPPORTED, 9, FAILED)                  \
-    X(47, ADDRESS_IN_USE, 9, FAILED)                      \
+#define WEIR_CODE_MAP(X)                          \
+    X(0, OK, 0, DONE)                             \
+    X(1, INVALID_ARGUMENT, 3, FAILED)             \
+    X(2, MALFORMED_MESSAGE, 3, FAILED)            \
+    X(3, BODY_TOO_LARGE, 3, FAILED)               \
+    X(4, BODY_EMPTY, 3, FAILED)                   \
+    X(5, MEDIA_TYPE_UNSUPPORTED, 3, FAILED)       \
+    X(6, MODEL_UNKNOWN, 3, FAILED)                \
+    X(7, DIMENSION_MISMATCH, 3, FAILED)           \
+    X(8, VECTOR_INVALID, 3, FAILED)               \
+    X(9, PAGE_TOKEN_INVALID, 3, FAILED)           \
+    X(10, FILTER_INVALID, 3, FAILED)              \
+    X(11, COLLECTION_NOT_FOUND, 5, FAILED)        \
+    X(12, DOCUMENT_NOT_FOUND, 5, FAILED)          \
+    X(13, DEAD_LETTER_NOT_FOUND, 5, FAILED)       \
+    X(14, NOT_FOUND, 5, FAILED)                   \
+    X(15, COLLECTION_EXISTS, 6, FAILED)           \
+    X(16, REQUEST_ID_CONFLICT, 6, FAILED)         \
+    X(17, MODEL_NOT_ALLOWED, 9, FAILED)           \
+    X(18, STATE_NOT_RETRYABLE, 9, FAILED)         \
+    X(19, SOURCE_VERSION_NOT_GREATER, 10, FAILED) \
+    X(20, ETAG_MISMATCH, 10, FAILED)              \
+    X(21, RESUME_TOKEN_TOO_OLD, 11, FAILED)       \
+    X(22, PRESSURE, 8, WAIT)                      \
+    X(23, DISK_LOW, 8, WAIT)                      \
+    X(24, QUEUE_FULL, 8, WAIT)                    \
+    X(25, NO_MEMORY, 8, RETRY)                    \
+    X(26, RESPONSE_TOO_LARGE, 8, FAILED)          \
+    X(27, INDEX_REBUILDING, 14, WAIT)             \
+    X(28, SERVICE_UNAVAILABLE, 14, WAIT)          \
+    X(29, DRAINING, 14, WAIT)                     \
+    X(30, STORE_IO, 14, RETRY)                    \
+    X(31, TIMEOUT, 4, RETRY)                      \
+    X(32, CANCELLED, 1, RETRY)                    \
+    X(33, UNIMPLEMENTED, 12, FAILED)              \
+    X(34, UNAUTHENTICATED, 16, FAILED)            \
+    X(35, PERMISSION_DENIED, 7, FAILED)           \
+    X(36, CORRUPT, 15, FAILED)                    \
+    X(37, INTERNAL, 13, RETRY)                    \
+    X(38, EMPTY, 3, FAILED)                       \
+    X(39, PARSE_FAILED, 3, FAILED)                \
+    X(40, TOO_MANY_CHUNKS, 3, FAILED)             \
+    X(41, WORKER_KILLED, 13, FAILED)              \
+    X(42, MODEL_UNAVAILABLE, 14, WAIT)            \
+    X(43, EMBED_FAILED, 13, RETRY)                \
+    X(44, CONFIG_INVALID, 3, FAILED)              \
+    X(45, STORE_LOCKED, 9, FAILED)                \
+    X(46, SCHEMA_UNSUPPORTED, 9, FAILED)          \
+    X(47, ADDRESS_IN_USE, 9, FAILED)              \
     X(48, INJECTED, 14, RETRY)
 
 typedef enum weir_code {
 #define WEIR_CODE_ENUM(number_, name_, grpc_, outcome_) WEIR_##name_ = number_,
     WEIR_CODE_MAP(WEIR_CODE_ENUM)
 #undef WEIR_CODE_ENUM
-    WEIR_CODE_COUNT
+        WEIR_CODE_COUNT
 } weir_code;
 
 /* Lives on the caller's stack; holds no pointers, so it is never freed. */

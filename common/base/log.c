@@ -19,7 +19,7 @@
 
 enum {
     LINE_BYTES_MAX = 8 << 10,
-    TAIL_BYTES = 32,    /* kept for the end of a cut line */
+    TAIL_BYTES = 32, /* kept for the end of a cut line */
     NUMBER_BYTES_MAX = 24,
     ESCAPE_BYTES_MAX = 8 /* the longest escape of one byte, and the closing quote */
 };

@@ -41,6 +41,6 @@ void weir_log_write(weir_log_level level, const char *event, const weir_log_fiel
 bool weir_log_level_from_name(const char *name, weir_log_level *ret_level);
 
 #define weir_log(level_, event_, ...) \
-    weir_log_write((level_), (event_), (const weir_log_field[]){ __VA_ARGS__ __VA_OPT__(,) { 0 } })
+    weir_log_write((level_), (event_), (const weir_log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ 0 } })
 
 #endif

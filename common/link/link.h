@@ -134,9 +134,8 @@ weir_code weir_link_tx_pump(weir_link_tx *tx, int64_t now_ms, weir_link_send *se
 weir_code weir_link_tx_trim(weir_link_tx *tx, bool force, weir_error *reterr) WEIR_MUST_CHECK;
 
 /* R8 RESET after a loss: drop rows of older eras from the outbox, re-open towards
- * receiver_store_id.  Idempotent per era; what a replaced database says is refused until a RESET of a
- * later era names it again.  Durable in
- * `batch`. */
+ * receiver_store_id.  Idempotent per era; what a replaced database says is refused until a RESET of
+ * a later era names it again.  Durable in `batch`. */
 weir_code weir_link_tx_reset(weir_link_tx *tx, uint64_t era,
     const uint8_t receiver_store_id[WEIR_STORE_ID_SIZE], weir_batch *batch,
     weir_error *reterr) WEIR_MUST_CHECK;

@@ -95,8 +95,8 @@ adopt_named(weir_link_tx *tx, const uint8_t id[WEIR_STORE_ID_SIZE])
 {
     if (tx->has_peer && !link_id_equal(tx->peer_store_id, id))
         link_peers_add(&tx->replaced, tx->peer_store_id);
-    /* A link that had settled nothing may have adopted a new database before the gateway knew of it, and
-     * have been sent back to the old one: the later era is right. */
+    /* A link that had settled nothing may have adopted a new database before the gateway knew of
+     * it, and have been sent back to the old one: the later era is right. */
     link_peers_remove(&tx->replaced, id);
     tx->has_peer = true;
     memcpy(tx->peer_store_id, id, WEIR_STORE_ID_SIZE);

@@ -21,8 +21,8 @@ typedef struct weir_folder {
 
 /* Make the folder if its parent exists, and lock it.  WEIR_STORE_LOCKED, WEIR_STORE_IO.  After a
  * failure, too, weir_folder_close releases all. */
-weir_code weir_folder_open(const char *path, weir_folder *folder, weir_error *reterr)
-    WEIR_MUST_CHECK;
+weir_code weir_folder_open(const char *path, weir_folder *folder,
+    weir_error *reterr) WEIR_MUST_CHECK;
 void weir_folder_close(weir_folder *folder);
 
 bool weir_folder_has_db(const weir_folder *folder);

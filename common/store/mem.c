@@ -245,8 +245,8 @@ apply(mem_batch *self, const mem_op *op)
     const weir_bytes key = weir_bytes_of(self->bytes.data + op->key_at, op->key_size);
 
     if (op->is_put)
-        self->merged = mem_map_put(self->merged, key,
-            weir_bytes_of(key.data + op->key_size, op->value_size));
+        self->merged =
+            mem_map_put(self->merged, key, weir_bytes_of(key.data + op->key_size, op->value_size));
     else
         self->merged = mem_map_remove(self->merged, key);
 }
@@ -399,9 +399,8 @@ begin_write(mem_store *self, const char *call, bool *ret_fails, weir_error *rete
 
     self->has_failed |= *ret_fails;
     pthread_mutex_unlock(&self->mutex);
-    return had_failed
-        ? weir_error_set(reterr, WEIR_STORE_IO, "%s: an earlier write failed", call)
-        : WEIR_OK;
+    return had_failed ? weir_error_set(reterr, WEIR_STORE_IO, "%s: an earlier write failed", call)
+                      : WEIR_OK;
 }
 
 /* Takes over the reference to version. */

@@ -90,8 +90,8 @@ own(mem_node *node)
     if (atomic_load(&node->refs) == 1)
         return node;
     atomic_fetch_add(&node->entry->refs, 1);
-    mem_node *const copy = node_create(node->entry, node->priority, mem_map_ref(node->left),
-        mem_map_ref(node->right));
+    mem_node *const copy =
+        node_create(node->entry, node->priority, mem_map_ref(node->left), mem_map_ref(node->right));
 
     mem_map_unref(node);
     return copy;

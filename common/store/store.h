@@ -27,13 +27,13 @@ typedef struct weir_batch weir_batch;
 typedef struct weir_iter weir_iter;
 
 typedef struct weir_store_options {
-    const char *path;             /* folder of the database; made if its parent exists */
-    const char *service;          /* stored with the schema; another service's folder is refused */
-    uint32_t schema;              /* newest that this binary writes; a newer one is refused */
-    uint32_t schema_oldest;       /* the oldest it opens; the stored one is then raised to schema */
-    size_t cache_bytes;           /* block cache and write buffers together; 0: 64 MiB */
-    uint64_t reserve_bytes;       /* free space below which opening is refused; 0: no check */
-    uint64_t ballast_bytes;       /* size of the ballast file kept beside the database; 0: none */
+    const char *path;       /* folder of the database; made if its parent exists */
+    const char *service;    /* stored with the schema; another service's folder is refused */
+    uint32_t schema;        /* newest that this binary writes; a newer one is refused */
+    uint32_t schema_oldest; /* the oldest it opens; the stored one is then raised to schema */
+    size_t cache_bytes;     /* block cache and write buffers together; 0: 64 MiB */
+    uint64_t reserve_bytes; /* free space below which opening is refused; 0: no check */
+    uint64_t ballast_bytes; /* size of the ballast file kept beside the database; 0: none */
 } weir_store_options;
 
 /*
@@ -70,7 +70,7 @@ weir_iter *weir_store_iter(weir_store *store, const weir_snapshot *snapshot, wei
     weir_bytes upper);
 bool weir_iter_next(weir_iter *iter); /* to the next; false at the end or on error */
 bool weir_iter_seek(weir_iter *iter, weir_bytes key); /* to the first key >= key */
-bool weir_iter_last(weir_iter *iter); /* to the last key of the range */
+bool weir_iter_last(weir_iter *iter);                 /* to the last key of the range */
 bool weir_iter_prev(weir_iter *iter);
 weir_bytes weir_iter_key(const weir_iter *iter); /* valid until the iterator moves */
 weir_bytes weir_iter_value(const weir_iter *iter);
@@ -94,8 +94,8 @@ size_t weir_batch_bytes(const weir_batch *batch); /* keys and values so far */
 uint32_t weir_batch_count(const weir_batch *batch);
 
 /* Write the batch and clear it.  sync: return only when it and all earlier ones are on disk. */
-weir_code weir_store_commit(weir_store *store, weir_batch *batch, bool sync, weir_error *reterr)
-    WEIR_MUST_CHECK;
+weir_code weir_store_commit(weir_store *store, weir_batch *batch, bool sync,
+    weir_error *reterr) WEIR_MUST_CHECK;
 /* Delete [lower, upper) in a plain batch of its own, unsynced: trims of outboxes and retired
  * data. */
 weir_code weir_store_delete_range(weir_store *store, weir_bytes lower, weir_bytes upper,
@@ -104,10 +104,10 @@ weir_code weir_store_delete_range(weir_store *store, weir_bytes lower, weir_byte
 weir_code weir_store_sync(weir_store *store, weir_error *reterr) WEIR_MUST_CHECK;
 
 typedef struct weir_store_stats {
-    uint64_t disk_bytes;      /* size of the database's files */
-    uint64_t free_bytes;      /* free space of its file system */
-    uint64_t memory_bytes;    /* caches, write buffers, pinned iterators */
-    uint64_t stall_us;        /* time writes were delayed since opening */
+    uint64_t disk_bytes;   /* size of the database's files */
+    uint64_t free_bytes;   /* free space of its file system */
+    uint64_t memory_bytes; /* caches, write buffers, pinned iterators */
+    uint64_t stall_us;     /* time writes were delayed since opening */
 } weir_store_stats;
 void weir_store_stats_read(weir_store *store, weir_store_stats *ret_stats);
 

@@ -37,8 +37,7 @@ is_entry_name(const char *field_name, const char *entry_name)
             is_word_start = true;
             continue;
         }
-        const char wanted =
-            is_word_start ? (char)toupper((unsigned char)*field_name) : *field_name;
+        const char wanted = is_word_start ? (char)toupper((unsigned char)*field_name) : *field_name;
 
         if (*entry_name++ != wanted)
             return false;
@@ -214,8 +213,8 @@ weir_wire_settle_maps(ProtobufCMessage *message, weir_arena *arena)
         if (field->label == PROTOBUF_C_LABEL_REPEATED)
             is_settled = settle_repeated(message, field, arena);
         else if (is_present(message, field))
-            is_settled = weir_wire_settle_maps(*(ProtobufCMessage **)member(message, field->offset),
-                arena);
+            is_settled =
+                weir_wire_settle_maps(*(ProtobufCMessage **)member(message, field->offset), arena);
         if (!is_settled)
             return false;
     }

@@ -14,8 +14,8 @@
 bool weir_wire_is_map(const ProtobufCFieldDescriptor *field);
 
 /* The message that the map's values are, or NULL. */
-const ProtobufCMessageDescriptor *weir_wire_map_value_message(
-    const ProtobufCFieldDescriptor *field);
+const ProtobufCMessageDescriptor *weir_wire_map_value_message(const ProtobufCFieldDescriptor
+        *field);
 
 /* In `message` and all below it: of entries with equal keys keep the last, and give an entry
  * without a value an empty one from the arena.  False when the arena's cap is reached.  Recurses

@@ -19,9 +19,9 @@
 #include "common/base/error.h"
 
 typedef struct weir_wire_limits {
-    uint32_t depth_max;        /* nested messages; 0: WEIR_WIRE_DEPTH_MAX */
-    size_t elements_max;       /* fields and repeated elements in all; 0: 1,000,000 */
-    size_t decoded_bytes_max;  /* what unpack may allocate; 0: 16 x input + 64 KiB, <= 64 MiB */
+    uint32_t depth_max;       /* nested messages; 0: WEIR_WIRE_DEPTH_MAX */
+    size_t elements_max;      /* fields and repeated elements in all; 0: 1,000,000 */
+    size_t decoded_bytes_max; /* what unpack may allocate; 0: 16 x input + 64 KiB, <= 64 MiB */
 } weir_wire_limits;
 
 /* Check `input` as a message of `descriptor`.  limits NULL: all defaults.

@@ -92,7 +92,8 @@ record_ready(gateway_core *core, weir_stage *stage, const revision_id *id,
     if (ready->media_type[0] != 0)
         revision->media_type = ready->media_type;
     document->searchable_revision = id->revision;
-    if (revision->epoch > 1) /* the indexer may have told READY of an earlier try, before this one began */
+    /* The indexer may have told READY of an earlier try, before this one began. */
+    if (revision->epoch > 1)
         gateway_tell(stage, id, revision, LIFECYCLE(READY));
     const weir_code code =
         gateway_retire_lower(core, stage, id, document, DOCUMENT_STATE(SUPERSEDED), reterr);
@@ -264,7 +265,7 @@ gateway_on_learn(gateway_core *core, weir_stage *stage, const weir_request *requ
     ready.token_count = learn->token_count;
     ready.ready_time_ms = learn->ready_time_ms;
     ready.media_type = learn->media_type;
-    /* An answer of an indexer that was lost since must not end a try that began for that very loss. */
+    /* An answer of an indexer that was lost since must not end a try that began for that loss. */
     if (code == WEIR_OK && revision != NULL && learn->era >= weir_stage_era(stage))
         code = on_ready(core, stage, &id, document, revision, &ready, reterr);
     if (code != WEIR_OK)

@@ -365,7 +365,8 @@ ingest_parse_markdown(weir_bytes text, ingest_builder *builder, weir_error *rete
         .text = take_text };
     weir_buffer source = { 0 };
 
-    /* md4c runs over the end of its input with strcspn: it needs a NUL there, whatever size says. */
+    /* md4c runs over the end of its input with strcspn: it needs a NUL there, whatever size says.
+     */
     weir_buffer_append(&source, body.data, body.size);
     weir_buffer_append_u8(&source, 0);
     const int result = md_parse((const MD_CHAR *)source.data, (MD_SIZE)body.size, &parser, &run);

@@ -183,7 +183,8 @@ def accepts(report, p50):
     with Gateway() as gateway:
         echo = gateway.load("echo", 5, 256)[0]
         unary = gateway.load("unary", "g", SECONDS, 256, 2048)[0]
-        report.add("G2 accepts/s, unary, 256 in flight", f"{unary['per_second']:.0f}/s", f"gRPC echo {echo['per_second']:.0f}/s",
+        report.add("G2 accepts/s, unary, 256 in flight", f"{unary['per_second']:.0f}/s",
+                   f"gRPC echo {echo['per_second']:.0f}/s",
                    f"{unary['per_second'] / echo['per_second']:.2f}")
     with Suite("embedder.allow_hash_models=true") as suite:
         suite.collection("g", "hash-384")
@@ -211,7 +212,8 @@ def pipeline(report):
         figure = next(line for line in done if line["run"] == "documents")
         report.add("G5 CPU per document of 512 words", f"{spent * 1e6 / DOCUMENTS:.0f} us (hashing included)",
                    f"{figure['per_second']:.0f} documents/s, {settled['ready']} READY")
-        report.add("  resident after it", ", ".join(f"{n} {m:.0f}" for n, m in resident_mib(suite.pids()).items()) + " MiB")
+        resident = resident_mib(suite.pids())
+        report.add("  resident after it", ", ".join(f"{n} {m:.0f}" for n, m in resident.items()) + " MiB")
 
 
 def embedding(report):
@@ -237,7 +239,8 @@ def embedding(report):
         tokens = sum(int(document.get("tokenCount", 0)) for document in page["documents"])
         report.add("G7 embedded tokens per CPU second of the embedder", f"{tokens / spent:.0f}",
                    f"bare runtime {raw:.0f}", f"{tokens / spent / raw:.2f}", ">= 0.9")
-        report.add("  tokens per second of the clock", f"{tokens / seconds:.0f}", f"{os.cpu_count()} x bare = {os.cpu_count() * raw:.0f}",
+        report.add("  tokens per second of the clock", f"{tokens / seconds:.0f}",
+                   f"{os.cpu_count()} x bare = {os.cpu_count() * raw:.0f}",
                    f"{tokens / seconds / raw / os.cpu_count():.2f}")
         assert next(line for line in done if line["run"] == "settled")["failed"] == 0
         report.add("resident, idle, model loaded", f"{sum(idle.values()):.0f} MiB",
@@ -254,7 +257,8 @@ def main():
     embedding(report)
     if "--write" in sys.argv:
         revision = run("git", "rev-parse", "--short", "HEAD", check=False).strip()
-        text = f"# Benchmarks\n\n`make bench` on {os.cpu_count()} shared cores, revision {revision}. Trust ratios, not absolutes.\n\n"
+        text = (f"# Benchmarks\n\n`make bench` on {os.cpu_count()} shared cores, revision {revision}. "
+                "Trust ratios, not absolutes.\n\n")
         (REPOSITORY / "tests/bench/RESULTS.md").write_text(text + report.markdown(), encoding="utf-8")
 
 

@@ -235,8 +235,8 @@ start_stream(load *self, stream_run *run)
 static void
 print_rate(const char *name, uint64_t accepted, uint64_t refused, int64_t took_us)
 {
-    printf(
-        "{\"run\": \"%s\", \"accepted\": %llu, \"refused\": %llu, \"seconds\": %.3f, \"per_second\": %.1f}\n",
+    printf("{\"run\": \"%s\", \"accepted\": %llu, \"refused\": %llu, \"seconds\": %.3f, "
+           "\"per_second\": %.1f}\n",
         name, (unsigned long long)accepted, (unsigned long long)refused, (double)took_us / 1e6,
         (double)accepted * 1e6 / (double)took_us);
 }

@@ -40,7 +40,13 @@ QUESTIONS = (
     "how can I see which package a file belongs to",
     "why is there no message broker between the services",
 )
-OWN_QUESTIONS = ("what is this about", "how does it work", "who is responsible", "what are the limits", "how do I start")
+OWN_QUESTIONS = (
+    "what is this about",
+    "how does it work",
+    "who is responsible",
+    "what are the limits",
+    "how do I start",
+)
 
 
 def say(text=""):
@@ -170,7 +176,8 @@ def count_tokens(suite):
 def ask(suite, questions):
     found_all = True
     for question in questions:
-        hits = suite.call("SearchService/Search", {"collectionId": COLLECTION, "text": question, "topK": 2}).get("hits", ())
+        request = {"collectionId": COLLECTION, "text": question, "topK": 2}
+        hits = suite.call("SearchService/Search", request).get("hits", ())
         say(f"\n? {question}")
         found_all = found_all and bool(hits)
         for hit in hits:

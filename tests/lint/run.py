@@ -14,7 +14,8 @@ import yaml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SKIPPED_FOLDERS = ("build", ".git", ".root", ".model", ".cache", "node_modules", "__pycache__", "corpus", "vectors")
-TEXT_SUFFIXES = (".c", ".h", ".cc", ".py", ".md", ".proto", ".cmake", ".txt", ".yaml", ".yml", ".tpl", ".sh", ".pml", "")
+TEXT_SUFFIXES = (".c", ".h", ".cc", ".py", ".md", ".proto", ".cmake", ".txt", ".yaml", ".yml", ".tpl", ".sh", ".pml",
+                 "")
 SKIPPED = 77
 
 

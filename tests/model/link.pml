@@ -115,7 +115,7 @@ active proctype A_answer() { byte c, e, g, h, s, i; /* A judges, since A knows i
           if
           :: e > a_reset -> raise()                                     /* A rolled back behind a RESET */
           :: e < a_reset -> skip
-          :: else -> 
+          :: else ->
              if
              :: g == 0 -> skip
              :: g != boot && !IN(line, g) -> raise()                    /* B knows a start that A does not */

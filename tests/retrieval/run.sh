@@ -2,7 +2,7 @@
 # run.sh TOOL: the retrieval check on the Cranfield collection, where it and the model are there; else skipped (77).
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
-data=${WEIR_CRANFIELD:-$repository/../shared/data/cranfield}
+data=${WEIR_CRANFIELD:-$(dirname "$repository")/shared/data/cranfield}
 if [ ! -f "$data/cran.all.1400.xml" ]; then
   echo "skipped: no Cranfield collection in $data (set WEIR_CRANFIELD)"
   exit 77

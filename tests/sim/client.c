@@ -1,5 +1,6 @@
 /*
- * client.c - a few clients: ingest, delete, retry, with request ids that are sent again until they are answered.
+ * client.c - a few clients: ingest, delete, retry, with request ids that are sent again until they
+ * are answered.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,8 @@ enum { RESEND_MS = 4000, WORDS_MAX = 1200 };
 
 static const char *const collections[SIM_COLLECTIONS] = { "notes", "papers" };
 static const char *const documents[SIM_DOCUMENTS] = { "a", "b", "c", "d", "e", "f" };
-static const char *const words[] = { "water", "stone", "river", "gate", "fish", "wheel", "mill", "reed" };
+static const char *const words[] = { "water", "stone", "river", "gate", "fish", "wheel", "mill",
+    "reed" };
 
 const char *
 sim_collection_name(uint32_t collection)
@@ -31,7 +33,8 @@ sim_document_name(uint32_t document)
 static char *
 make_body(sim_world *world, uint32_t number)
 {
-    const uint64_t count = sim_random(world, 8) == 0 ? sim_random(world, WORDS_MAX) + 1 : sim_random(world, 40) + 1;
+    const uint64_t count =
+        sim_random(world, 8) == 0 ? sim_random(world, WORDS_MAX) + 1 : sim_random(world, 40) + 1;
     char *body = malloc(count * 8 + 32);
     size_t size = (size_t)sprintf(body, "text %u", number);
 
@@ -84,7 +87,8 @@ sum_of(weir_arena *arena, const char *text)
 {
     const weir_sha256_sum sum = weir_sha256(weir_bytes_str(text));
 
-    return (ProtobufCBinaryData){ .len = WEIR_SHA256_SIZE, .data = weir_arena_memdup(arena, &sum, sizeof sum) };
+    return (ProtobufCBinaryData){ .len = WEIR_SHA256_SIZE,
+        .data = weir_arena_memdup(arena, &sum, sizeof sum) };
 }
 
 static void
@@ -100,12 +104,12 @@ make_ingest(sim_op *op)
     request->request_id = op->request_id;
     request->body_case = WEIR__V1__INGEST_DOCUMENT_REQUEST__BODY_TEXT;
     request->text = op->body;
-    request->media_type = (char *)(uintptr_t) "text/plain";
+    request->media_type = (char *)(uintptr_t)"text/plain";
     command->request = request;
     command->content_sha256 = sum_of(op->arena, op->body);
     command->settings_sha256 = command->content_sha256;
     command->payload_sha256 = command->content_sha256;
-    command->made_document_id = (char *)(uintptr_t) "unused";
+    command->made_document_id = (char *)(uintptr_t)"unused";
     op->message = &command->base;
     op->kind_number = GATEWAY_ACCEPT;
 }
@@ -151,7 +155,8 @@ make_retry(sim_op *op)
 static bool
 wants_to_be_sent(const sim_world *world, const sim_op *op)
 {
-    return op->state == SIM_OP_NEW || (op->state == SIM_OP_SENT && world->now_ms - op->sent_ms > RESEND_MS);
+    return op->state == SIM_OP_NEW ||
+        (op->state == SIM_OP_SENT && world->now_ms - op->sent_ms > RESEND_MS);
 }
 
 static void
@@ -206,8 +211,8 @@ acknowledge(sim_world *world, sim_op *op, const Weir__V1__Document *document)
     if (document == NULL)
         return;
     if (op->revision != 0 && op->revision != document->revision)
-        sim_fail(world, "%s was answered with revision %lld and with %lld", op->request_id, (long long)op->revision,
-            (long long)document->revision);
+        sim_fail(world, "%s was answered with revision %lld and with %lld", op->request_id,
+            (long long)op->revision, (long long)document->revision);
     op->revision = document->revision;
     int64_t *deleted = &world->deleted_acked[op->collection][op->document];
     if (op->kind == SIM_DELETE && document->revision > *deleted)
@@ -225,7 +230,8 @@ document_of(const sim_op *op, const ProtobufCMessage *response)
 }
 
 void
-sim_answer(sim_world *world, uint64_t reply_to, const weir_error *error, const ProtobufCMessage *response)
+sim_answer(sim_world *world, uint64_t reply_to, const weir_error *error,
+    const ProtobufCMessage *response)
 {
     sim_op *op = &world->ops[(reply_to - 1) % 1000];
 

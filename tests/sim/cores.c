@@ -1,7 +1,9 @@
 /*
- * cores.c - the five cores as the simulator makes them: the real ones, with small limits so that little work shows much.
+ * cores.c - the five cores as the simulator makes them: the real ones, with small limits so that
+ * little work shows much.
  *
- * Embedding is the real feature hashing, but every now and then it fails for a moment, as a provider does.
+ * Embedding is the real feature hashing, but every now and then it fails for a moment, as a
+ * provider does.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,15 +22,17 @@ static const weir_work_policy policy = { .attempts_max = 5,
     .defer_after_ms = 2000,
     .in_flight_max = 4 };
 
-/* The function pointer of an embedder carries no context; one world runs at a time in this process. */
+/* The function pointer of an embedder carries no context; one world runs at a time in this process.
+ */
 static sim_world *running;
 
 static weir_code
-embed_or_fail(const embedder_model *model, const weir_bytes *texts, size_t count, float *out, uint32_t *token_counts,
-    weir_error *reterr)
+embed_or_fail(const embedder_model *model, const weir_bytes *texts, size_t count, float *out,
+    uint32_t *token_counts, weir_error *reterr)
 {
     if (!running->quiet && sim_random(running, 10) == 0)
-        return weir_error_set(reterr, sim_random(running, 2) == 0 ? WEIR_TIMEOUT : WEIR_EMBED_FAILED,
+        return weir_error_set(reterr,
+            sim_random(running, 2) == 0 ? WEIR_TIMEOUT : WEIR_EMBED_FAILED,
             "the provider has a bad moment");
     return embedder_model_embed(model, texts, count, out, token_counts, reterr);
 }
@@ -79,7 +83,9 @@ create_embedder(sim_node *node)
 const weir_core_ops *
 sim_core_create(sim_node *node)
 {
-    const ingest_options ingest = { .policy = policy, .read_source = read_source, .read_source_ud = node };
+    const ingest_options ingest = { .policy = policy,
+        .read_source = read_source,
+        .read_source_ud = node };
     const reconciler_core_config reconciler = { 0 };
 
     switch (node->service) {

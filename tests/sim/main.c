@@ -1,5 +1,6 @@
 /*
- * main.c - weir-sim: run seeds, report the first that breaks a promise, and check that a seed repeats itself.
+ * main.c - weir-sim: run seeds, report the first that breaks a promise, and check that a seed
+ * repeats itself.
  *
  *   weir-sim [--from N] [--seeds N] [--seed N [--verbose]]
  */
@@ -25,11 +26,13 @@ run_seed(uint64_t seed, bool verbose, totals *sum, bool *ret_ok)
     const uint64_t trace = world->trace;
 
     if (!*ret_ok)
-        printf("seed %llu, step %u: %s\n  steps %u drop %u%% duplicate %u%% delay %u ms crash %u/1000 wipe %u/1000 "
+        printf("seed %llu, step %u: %s\n  steps %u drop %u%% duplicate %u%% delay %u ms "
+               "crash %u/1000 wipe %u/1000 "
                "clock %u/1000\n  repeat: weir-sim --seed %llu --verbose\n",
-            (unsigned long long)seed, world->step, world->failure, options.steps, options.drop_percent,
-            options.duplicate_percent, options.delay_ms_max, options.crash_per_mille, options.wipe_per_mille,
-            options.clock_jump_per_mille, (unsigned long long)seed);
+            (unsigned long long)seed, world->step, world->failure, options.steps,
+            options.drop_percent, options.duplicate_percent, options.delay_ms_max,
+            options.crash_per_mille, options.wipe_per_mille, options.clock_jump_per_mille,
+            (unsigned long long)seed);
     sum->rounds += world->rounds;
     sum->messages += world->messages_sent;
     sum->dropped += world->messages_dropped;
@@ -80,10 +83,12 @@ main(int argc, char **argv)
         }
     }
     const int64_t took_ms = weir_clock_mono_ms() - begun_ms + 1;
-    printf("seeds %llu..%llu: %llu failed; %llu rounds, %llu messages (%llu lost), %llu crashes, %llu wiped volumes; "
+    printf("seeds %llu..%llu: %llu failed; %llu rounds, %llu messages (%llu lost), %llu crashes, "
+           "%llu wiped volumes; "
            "%lld ms, %lld seeds per minute\n",
-        (unsigned long long)from, (unsigned long long)(from + seeds - 1), (unsigned long long)failed,
-        (unsigned long long)sum.rounds, (unsigned long long)sum.messages, (unsigned long long)sum.dropped,
+        (unsigned long long)from, (unsigned long long)(from + seeds - 1),
+        (unsigned long long)failed, (unsigned long long)sum.rounds,
+        (unsigned long long)sum.messages, (unsigned long long)sum.dropped,
         (unsigned long long)sum.crashes, (unsigned long long)sum.wipes, (long long)took_ms,
         (long long)((int64_t)seeds * 60000 / took_ms));
     return failed == 0 ? 0 : 1;

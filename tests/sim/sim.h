@@ -1,12 +1,14 @@
 /*
  * sim.h - the five cores in one process, one seed.
  *
- * The world holds five nodes (store, core, stage), the messages under way on every link, the jobs that run, and a few
- * clients.  One seeded generator decides everything: which node runs a round with which events, what is dropped, doubled,
- * delayed and reordered, who crashes (with a power cut of its unsynced tail), which volume is wiped.  Then a quiet phase
- * without faults, in which every accepted revision must end, and the checks of check.c.
+ * The world holds five nodes (store, core, stage), the messages under way on every link, the jobs
+ * that run, and a few clients.  One seeded generator decides everything: which node runs a round
+ * with which events, what is dropped, doubled, delayed and reordered, who crashes (with a power cut
+ * of its unsynced tail), which volume is wiped.  Then a quiet phase without faults, in which every
+ * accepted revision must end, and the checks of check.c.
  *
- * Nothing of a core is compiled differently for this; the same seed gives the same run (the trace hash shows it).
+ * Nothing of a core is compiled differently for this; the same seed gives the same run (the trace
+ * hash shows it).
  */
 #ifndef WEIR_TESTS_SIM_SIM_H
 #define WEIR_TESTS_SIM_SIM_H
@@ -21,7 +23,7 @@ enum { SIM_DOCUMENTS = 6, SIM_OPS_MAX = 64, SIM_COLLECTIONS = 2, SIM_DIMENSION =
 
 typedef struct sim_options {
     uint64_t seed;
-    uint32_t steps;        /* rounds of the noisy phase */
+    uint32_t steps; /* rounds of the noisy phase */
     uint32_t drop_percent, duplicate_percent, delay_ms_max;
     uint32_t crash_per_mille; /* chance per step that some node crashes */
     uint32_t wipe_per_mille;  /* chance per step that an inner service loses its volume */
@@ -74,9 +76,9 @@ typedef struct sim_op {
     sim_op_state state;
     uint32_t collection, document;
     char request_id[24];
-    char *body;          /* of an ingest; owned */
-    bool is_bad;         /* the body can never be READY */
-    int64_t revision;    /* of the answer */
+    char *body;       /* of an ingest; owned */
+    bool is_bad;      /* the body can never be READY */
+    int64_t revision; /* of the answer */
     int64_t sent_ms;
     uint32_t sent_count;
     uint32_t acked_step; /* when the answer came */
@@ -112,7 +114,8 @@ bool sim_chance(sim_world *world, uint32_t per_mille);
 void sim_trace(sim_world *world, const char *what, uint64_t a, uint64_t b);
 void sim_fail(sim_world *world, const char *format, ...) WEIR_PRINTF(2, 3);
 /* One round of a node with one request; the answer comes to sim_answer. */
-void sim_request(sim_world *world, sim_node *node, uint32_t kind, uint64_t reply_to, const ProtobufCMessage *message);
+void sim_request(sim_world *world, sim_node *node, uint32_t kind, uint64_t reply_to,
+    const ProtobufCMessage *message);
 
 /* ---- cores.c: how each service's core is made and destroyed ---- */
 const weir_core_ops *sim_core_create(sim_node *node);
@@ -123,7 +126,8 @@ void sim_client_begin(sim_world *world);
 /* Send one op if the gateway is up. */
 void sim_client_step(sim_world *world);
 bool sim_client_is_done(const sim_world *world);
-void sim_answer(sim_world *world, uint64_t reply_to, const weir_error *error, const ProtobufCMessage *response);
+void sim_answer(sim_world *world, uint64_t reply_to, const weir_error *error,
+    const ProtobufCMessage *response);
 void sim_client_gateway_crashed(sim_world *world);
 void sim_client_end(sim_world *world);
 const char *sim_collection_name(uint32_t collection);

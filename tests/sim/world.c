@@ -29,10 +29,12 @@ sim_trace(sim_world *world, const char *what, uint64_t a, uint64_t b)
 {
     const uint64_t words[] = { world->trace, a, b, (uint64_t)world->now_ms };
 
-    world->trace = weir_hash64(weir_bytes_of(words, sizeof words), weir_hash64(weir_bytes_str(what), 0));
+    world->trace =
+        weir_hash64(weir_bytes_of(words, sizeof words), weir_hash64(weir_bytes_str(what), 0));
     if (world->options.verbose)
-        fprintf(stderr, "%6u %8lld %-12s %llu %llu\n", world->step, (long long)(world->now_ms % 100000000), what,
-            (unsigned long long)a, (unsigned long long)b);
+        fprintf(stderr, "%6u %8lld %-12s %llu %llu\n", world->step,
+            (long long)(world->now_ms % 100000000), what, (unsigned long long)a,
+            (unsigned long long)b);
 }
 
 void
@@ -117,7 +119,8 @@ env_job(void *ud, weir_job *job)
     sim_job *entry = malloc(sizeof *entry);
 
     entry->job = job;
-    entry->due_ms = node->world->now_ms + (int64_t)sim_random(node->world, node->world->quiet ? 5 : 3000);
+    entry->due_ms =
+        node->world->now_ms + (int64_t)sim_random(node->world, node->world->quiet ? 5 : 3000);
     entry->next = node->jobs;
     node->jobs = entry;
 }
@@ -153,7 +156,8 @@ node_start(sim_node *node)
     options.ops = sim_core_create(node);
     options.core = node->core;
     sim_trace(world, "start", (uint64_t)node->service, 0);
-    if (weir_stage_create(&options, clock_of(node), weir_rng_next(&world->rng), &node->stage, &error) != WEIR_OK) {
+    if (weir_stage_create(&options, clock_of(node), weir_rng_next(&world->rng), &node->stage,
+            &error) != WEIR_OK) {
         sim_fail(world, "%s does not start: %s", weir_service_name(node->service), error.message);
         sim_core_destroy(node);
         return;
@@ -265,8 +269,10 @@ give_event(sim_node *node, weir_error *error)
     sim_message *message = take_message(node);
     if (message == NULL)
         return WEIR_OK;
-    sim_trace(world, "frame", message->link, weir_hash64(weir_bytes_of(message->bytes, message->size), 0));
-    code = weir_stage_on_frame(node->stage, message->link, weir_bytes_of(message->bytes, message->size), error);
+    sim_trace(world, "frame", message->link,
+        weir_hash64(weir_bytes_of(message->bytes, message->size), 0));
+    code = weir_stage_on_frame(node->stage, message->link,
+        weir_bytes_of(message->bytes, message->size), error);
     free(message);
     return code;
 }
@@ -281,7 +287,8 @@ end_round(sim_node *node, weir_code code, weir_error *error)
     if (code == WEIR_OK)
         code = weir_stage_commit(node->stage, error);
     /* A crash right after the commit: everything is on disk and nothing has left. */
-    if (code == WEIR_OK && !world->quiet && world->options.crash_per_mille > 0 && sim_chance(world, 3)) {
+    if (code == WEIR_OK && !world->quiet && world->options.crash_per_mille > 0 &&
+        sim_chance(world, 3)) {
         node_crash(node, false);
         return;
     }
@@ -308,10 +315,14 @@ run_round(sim_node *node)
 }
 
 void
-sim_request(sim_world *world, sim_node *node, uint32_t kind, uint64_t reply_to, const ProtobufCMessage *message)
+sim_request(sim_world *world, sim_node *node, uint32_t kind, uint64_t reply_to,
+    const ProtobufCMessage *message)
 {
     weir_error error = { .code = WEIR_OK };
-    const weir_request request = { .kind = kind, .reply_to = reply_to, .tenant = "default", .message = message };
+    const weir_request request = { .kind = kind,
+        .reply_to = reply_to,
+        .tenant = "default",
+        .message = message };
 
     sim_trace(world, "request", kind, reply_to);
     weir_stage_begin(node->stage, clock_of(node), weir_rng_next(&world->rng));
@@ -321,11 +332,13 @@ sim_request(sim_world *world, sim_node *node, uint32_t kind, uint64_t reply_to, 
 /* ---- the once-a-second look at every service, as the gateway's status thread does it ---- */
 
 static void
-name_alarm(Weir__Internal__V1__PeerStatusCommand *command, const sim_node *node, const weir_stage_link_view *view)
+name_alarm(Weir__Internal__V1__PeerStatusCommand *command, const sim_node *node,
+    const weir_stage_link_view *view)
 {
     const weir_service_id peer = weir_link_spec_of(view->kind)->to;
 
-    /* A link to the gateway that stopped shows that this end was lost: the gateway's volume is not among those. */
+    /* A link to the gateway that stopped shows that this end was lost: the gateway's volume is not
+     * among those. */
     command->regressed_peer =
         (char *)(uintptr_t)weir_service_name(peer == WEIR_SERVICE_GATEWAY ? node->service : peer);
     command->alarm_era = view->tx.alarm_era;
@@ -360,7 +373,8 @@ apply_era(sim_world *world, sim_node *node, const gateway_published *published)
         if (!is_gateway && !published->has_store[service])
             continue;
         weir__internal__v1__store_identity__init(&stores[apply.n_stores]);
-        stores[apply.n_stores].service = (char *)(uintptr_t)weir_service_name((weir_service_id)service);
+        stores[apply.n_stores].service =
+            (char *)(uintptr_t)weir_service_name((weir_service_id)service);
         stores[apply.n_stores].store_id.data =
             is_gateway ? own.identity.store_id : (uint8_t *)(uintptr_t)published->store_id[service];
         stores[apply.n_stores].store_id.len = WEIR_STORE_ID_SIZE;
@@ -420,7 +434,8 @@ next_due(const sim_node *node)
 {
     int64_t due_ms = node->stage == NULL ? node->up_at_ms : node->wake_ms;
 
-    for (const sim_message *message = node->messages; message != NULL && node->stage != NULL; message = message->next)
+    for (const sim_message *message = node->messages; message != NULL && node->stage != NULL;
+        message = message->next)
         due_ms = message->due_ms < due_ms ? message->due_ms : due_ms;
     for (const sim_job *job = node->jobs; job != NULL; job = job->next)
         due_ms = job->due_ms < due_ms ? job->due_ms : due_ms;
@@ -476,7 +491,8 @@ inject_faults(sim_world *world)
 
     if (sim_chance(world, world->options.crash_per_mille) && node->stage != NULL)
         node_crash(node, false);
-    if (sim_chance(world, world->options.wipe_per_mille) && node->service != WEIR_SERVICE_GATEWAY && node->wipes < 2)
+    if (sim_chance(world, world->options.wipe_per_mille) && node->service != WEIR_SERVICE_GATEWAY &&
+        node->wipes < 2)
         node_crash(node, true);
     if (sim_chance(world, world->options.clock_jump_per_mille))
         node->clock_skew_ms = (int64_t)sim_random(world, 4000000) - 2000000;

@@ -82,7 +82,8 @@ def layer(g, x, bias, prefix, config):
     attended = attend(g, x, bias, prefix + ".attention", heads, config["hidden_size"] // heads)
     x = g.layer_norm(g.apply("Add", attended, x), prefix + ".attention.output.LayerNorm", epsilon)
     wide = gelu(g, g.linear(x, prefix + ".intermediate.dense"))
-    return g.layer_norm(g.apply("Add", g.linear(wide, prefix + ".output.dense"), x), prefix + ".output.LayerNorm", epsilon)
+    narrow = g.apply("Add", g.linear(wide, prefix + ".output.dense"), x)
+    return g.layer_norm(narrow, prefix + ".output.LayerNorm", epsilon)
 
 
 def pool(g, x):
@@ -107,7 +108,8 @@ def build_encoder(weights, config):
         return helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
 
     output = helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, ["batch", config["hidden_size"]])
-    graph = helper.make_graph(g.nodes, "encoder", [ids("input_ids"), ids("attention_mask")], [output], list(g.constants.values()))
+    inputs = [ids("input_ids"), ids("attention_mask")]
+    graph = helper.make_graph(g.nodes, "encoder", inputs, [output], list(g.constants.values()))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="weir")
     model.ir_version = IR_VERSION
     onnx.checker.check_model(model)

@@ -15,8 +15,15 @@ order_is_that_of_unsigned_bytes_then_length(void **state)
         const char *b;
         int sign;
     } rows[] = {
-        { "", "", 0 }, { "", "a", -1 }, { "a", "", 1 }, { "a", "a", 0 }, { "a", "b", -1 },
-        { "a", "aa", -1 }, { "ab", "aa", 1 }, { "\x7f", "\x80", -1 }, { "\xff", "\x01", 1 },
+        { "", "", 0 },
+        { "", "a", -1 },
+        { "a", "", 1 },
+        { "a", "a", 0 },
+        { "a", "b", -1 },
+        { "a", "aa", -1 },
+        { "ab", "aa", 1 },
+        { "\x7f", "\x80", -1 },
+        { "\xff", "\x01", 1 },
     };
 
     for (size_t index = 0; index < sizeof rows / sizeof *rows; index++) {

@@ -62,8 +62,8 @@ a_line_is_one_json_object_with_fields_in_order(void **state)
     assert_non_null(strstr(text,
         "Z\",\"level\":\"warn\",\"service\":\"gateway\",\"event\":\"document.accepted\","
         "\"document_id\":\"a\",\"revision\":-3}\n{\"time\""));
-    assert_non_null(
-        strstr(text, "\"level\":\"error\",\"service\":\"gateway\",\"event\":\"no.fields\"}\n"));
+    assert_non_null(strstr(text,
+        "\"level\":\"error\",\"service\":\"gateway\",\"event\":\"no.fields\"}\n"));
 }
 
 static void

@@ -148,7 +148,7 @@ a_lost_ingest_gets_what_was_under_way_and_no_more(void **state)
     rig_settle(self);
     self->ingest.row_count = 0;
     rig_peer_restart(self, &self->ingest, true);
-    rig_run_ms(self, 10000); /* HELLOs and their answers have gone to and fro */
+    rig_run_ms(self, 10000);        /* HELLOs and their answers have gone to and fro */
     assert_int_equal(era(self), 1); /* a link alone cannot tell a new database from a late answer */
     rig_tell_status(self, &self->ingest);
     rig_run_ms(self, 20000);

@@ -448,9 +448,9 @@ readers_see_whole_batches_while_one_thread_commits(void **state)
 int
 main(void)
 {
-#define BOTH(name_)                                                                               \
-    { "rocksdb: " #name_, name_, setup, teardown, (void *)(uintptr_t) "rocksdb" },                \
-    { "mem: " #name_, name_, setup, teardown, (void *)(uintptr_t) "mem" }
+#define BOTH(name_)                                                               \
+    { "rocksdb: " #name_, name_, setup, teardown, (void *)(uintptr_t)"rocksdb" }, \
+        { "mem: " #name_, name_, setup, teardown, (void *)(uintptr_t)"mem" }
     const struct CMUnitTest tests[] = {
         BOTH(what_was_committed_is_read),
         BOTH(an_empty_value_is_a_value),

@@ -14,9 +14,9 @@
 
 /* The expression gives WEIR_OK, or the test fails with the text of `error`, which must be in
  * scope. */
-#define CHECK_OK(expression_)                                                         \
-    do {                                                                              \
-        if ((expression_) != WEIR_OK)                                                 \
+#define CHECK_OK(expression_)                                                               \
+    do {                                                                                    \
+        if ((expression_) != WEIR_OK)                                                       \
             fail_msg("%s: %s %s", #expression_, weir_code_name(error.code), error.message); \
     } while (0)
 #define CHECK_CODE(expression_, code_) \

@@ -55,8 +55,15 @@ text_must_be_utf8_without_nul(void **state)
 {
     accepted(TREE, BYTES("\x0a\x02\xc3\xa9"));
     refused(TREE, BYTES("\x0a\x02\xc3\x28"), "name", "name is not UTF-8");
-    refused(TREE, BYTES("\x0a\x03" "a\0b"), "name", "NUL");
-    refused(LISTS, BYTES("\x7a\x01" "a" "\x7a\x01\xff"), "a_string", "UTF-8");
+    refused(TREE,
+        BYTES("\x0a\x03"
+              "a\0b"),
+        "name", "NUL");
+    refused(LISTS,
+        BYTES("\x7a\x01"
+              "a"
+              "\x7a\x01\xff"),
+        "a_string", "UTF-8");
     accepted(SCALARS, BYTES("\x82\x01\x02\xff\x00")); /* bytes may be anything */
 }
 
@@ -66,7 +73,11 @@ the_field_is_named_by_its_path(void **state)
     refused(TREE, BYTES("\x12\x07\x1a\x05\x32\x03\x0a\x01\xff"), "child.children.leaf.text",
         "UTF-8");
     refused(TREE, BYTES("\x12\x01\x0a"), "child.name", "middle of a field");
-    refused(TREE, BYTES("\x0a\x01" "a" "\x12\x01\x80"), "child", "bad field number");
+    refused(TREE,
+        BYTES("\x0a\x01"
+              "a"
+              "\x12\x01\x80"),
+        "child", "bad field number");
 }
 
 /* A tree of that many messages in all, the root counted. */
@@ -149,7 +160,12 @@ an_empty_body_has_the_base_budget(void **state)
 }
 
 static const uint8_t content_of_wire_type[][9] = {
-    { 1, 0x01 }, { 8, 1, 2, 3, 4, 5, 6, 7, 8 }, { 1, 0x00 }, { 0 }, { 0 }, { 4, 1, 2, 3, 4 },
+    { 1, 0x01 },
+    { 8, 1, 2, 3, 4, 5, 6, 7, 8 },
+    { 1, 0x00 },
+    { 0 },
+    { 0 },
+    { 4, 1, 2, 3, 4 },
 };
 
 /* Every field of every type with each wire type: only its own is taken. */
@@ -217,8 +233,14 @@ static void
 a_field_cut_off_is_refused(void **state)
 {
     refused(TREE, BYTES("\x0a"), "name", "middle");
-    refused(TREE, BYTES("\x0a\x05" "abc"), "name", "middle");
-    refused(TREE, BYTES("\x0a\xff\xff\xff\xff\x0f" "abc"), "name", "middle");
+    refused(TREE,
+        BYTES("\x0a\x05"
+              "abc"),
+        "name", "middle");
+    refused(TREE,
+        BYTES("\x0a\xff\xff\xff\xff\x0f"
+              "abc"),
+        "name", "middle");
     refused(TREE, BYTES("\x0a\x80\x80\x80\x80\x80\x01"), "name", "middle");
     refused(SCALARS, BYTES("\x08"), "a_int32", "middle");
     refused(SCALARS, BYTES("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), "a_int32",
@@ -235,7 +257,10 @@ a_message_field_may_stand_once(void **state)
     refused(TREE, BYTES("\x32\x00\x32\x00"), "leaf", "given twice");
     accepted(TREE, BYTES("\x32\x00\x42\x00")); /* two members of one oneof: the last wins */
     accepted(TREE, BYTES("\x1a\x00\x1a\x00")); /* a list */
-    accepted(TREE, BYTES("\x0a\x01" "a\x0a\x01" "b")); /* a scalar: the last wins */
+    accepted(TREE,
+        BYTES("\x0a\x01"
+              "a\x0a\x01"
+              "b")); /* a scalar: the last wins */
 }
 
 static void

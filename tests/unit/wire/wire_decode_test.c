@@ -50,13 +50,13 @@ a_message_comes_back_as_it_went(void **state)
     float floats[] = { 1.5f, -2.0f };
     weir_buffer bytes = { 0 };
 
-    leaf.text = (char *)(uintptr_t) "leaf";
+    leaf.text = (char *)(uintptr_t)"leaf";
     leaf.number = -7;
     lists.n_a_float = 2;
     lists.a_float = floats;
     child.content_case = WEIR__TEST__TREE__CONTENT_LEAF;
     child.leaf = &leaf;
-    tree.name = (char *)(uintptr_t) "root";
+    tree.name = (char *)(uintptr_t)"root";
     tree.child = &child;
     tree.lists = &lists;
     weir_buffer_append(&bytes, "before", 6);
@@ -91,8 +91,10 @@ an_empty_message_has_its_defaults(void **state)
 static void
 of_a_scalar_or_a_oneof_the_last_wins(void **state)
 {
-    const Weir__Test__Tree *const tree =
-        decoded(&weir__test__tree__descriptor, BYTES("\x0a\x01" "a\x0a\x01" "b\x38\x05\x22\x02hi"));
+    const Weir__Test__Tree *const tree = decoded(&weir__test__tree__descriptor,
+        BYTES("\x0a\x01"
+              "a\x0a\x01"
+              "b\x38\x05\x22\x02hi"));
 
     assert_string_equal(tree->name, "b");
     assert_int_equal(tree->content_case, WEIR__TEST__TREE__CONTENT_TEXT);
@@ -102,7 +104,8 @@ of_a_scalar_or_a_oneof_the_last_wins(void **state)
 static void
 unknown_fields_are_kept(void **state)
 {
-    const weir_bytes input = BYTES("\x0a\x01" "a\x98\x06\x07\xa2\x06\x02hi");
+    const weir_bytes input = BYTES("\x0a\x01"
+                                   "a\x98\x06\x07\xa2\x06\x02hi");
     const Weir__Test__Tree *const tree = decoded(&weir__test__tree__descriptor, input);
     weir_buffer bytes = { 0 };
 
@@ -115,11 +118,19 @@ static void
 of_equal_map_keys_the_last_wins(void **state)
 {
     const Weir__Test__Maps *const maps = decoded(&weir__test__maps__descriptor,
-        BYTES("\x0a\x06\x0a\x01" "a\x12\x01" "1"
-              "\x0a\x06\x0a\x01" "b\x12\x01" "2"
-              "\x0a\x06\x0a\x01" "a\x12\x01" "3"
-              "\x0a\x03\x12\x01" "4" /* no key: the empty key */
-              "\x0a\x05\x0a\x00\x12\x01" "5"));
+        BYTES("\x0a\x06\x0a\x01"
+              "a\x12\x01"
+              "1"
+              "\x0a\x06\x0a\x01"
+              "b\x12\x01"
+              "2"
+              "\x0a\x06\x0a\x01"
+              "a\x12\x01"
+              "3"
+              "\x0a\x03\x12\x01"
+              "4" /* no key: the empty key */
+              "\x0a\x05\x0a\x00\x12\x01"
+              "5"));
 
     assert_int_equal(maps->n_text_by_name, 3);
     assert_string_equal(maps->text_by_name[0]->key, "b");
@@ -174,8 +185,8 @@ maps_are_settled_at_every_depth(void **state)
 static void
 a_message_that_only_looks_like_a_map_keeps_its_doubles(void **state)
 {
-    const Weir__Test__Maps *const maps = decoded(&weir__test__maps__descriptor,
-        BYTES("\x32\x03\x0a\x01k\x32\x03\x0a\x01k"));
+    const Weir__Test__Maps *const maps =
+        decoded(&weir__test__maps__descriptor, BYTES("\x32\x03\x0a\x01k\x32\x03\x0a\x01k"));
 
     assert_int_equal(maps->n_pairs, 2);
 }
