@@ -69,6 +69,7 @@ begin_store(weir_service *service, weir_error *reterr)
         .schema_oldest = service->spec->schema_oldest != 0 ? service->spec->schema_oldest
                                                            : service->spec->schema,
         .cache_bytes = common->store_cache_bytes,
+        .compresses_values = service->spec->stores_text,
         .reserve_bytes = common->store_reserve_bytes,
         .ballast_bytes = common->store_ballast_bytes,
     };

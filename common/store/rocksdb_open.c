@@ -14,7 +14,7 @@ enum {
     OPEN_FILES_MAX = 512,
     WAL_BYTES_MAX = 128 << 20,
     LOG_BYTES_MAX = 16 << 20,
-    BLOB_BYTES_MIN = 1 << 10,
+    BLOB_BYTES_MIN = 512,
     CACHE_SHARD_BITS =
         2, /* some shards hold large entries beside each other, and few threads read */
     BLOB_FILE_BYTES = 64 << 20,
@@ -58,8 +58,18 @@ set_files(rocksdb_options_t *options)
     rocksdb_options_set_stats_persist_period_sec(options, 0);
 }
 
-/* Source bodies, chunks and vectors: written once, moved seldom.  From 1 KiB on, or compactions
- * copy each document of 2 KB several times. */
+/* What is merged again soon is not worth it: the tables of flushes and the first level. */
+static void
+set_compression(rocksdb_options_t *options, int compression)
+{
+    const int by_level[] = { rocksdb_no_compression, rocksdb_no_compression, compression };
+
+    rocksdb_options_set_compression_per_level(options, by_level,
+        sizeof by_level / sizeof by_level[0]);
+}
+
+/* Source bodies, chunks and vectors: written once, moved seldom.  From half a KiB on, or
+ * compactions copy each document and chunk several times. */
 static void
 set_blobs(rocksdb_options_t *options, int compression)
 {
@@ -148,8 +158,9 @@ make_options(rocks_store *self, const weir_store_options *wanted)
     set_durability(self->options);
     set_files(self->options);
     set_memory(self, wanted->cache_bytes == 0 ? CACHE_BYTES_DEFAULT : wanted->cache_bytes);
-    rocksdb_options_set_compression(self->options, rocksdb_lz4_compression);
-    set_blobs(self->options, rocksdb_lz4_compression);
+    set_compression(self->options, rocksdb_lz4_compression);
+    set_blobs(self->options,
+        wanted->compresses_values ? rocksdb_lz4_compression : rocksdb_no_compression);
 
     self->read = rocksdb_readoptions_create();
     rocksdb_readoptions_set_verify_checksums(self->read, 1);
@@ -193,7 +204,7 @@ open_at(rocks_store *self, const char *path, bool is_create, weir_error *reterr)
         /* This build of RocksDB has no LZ4: larger files, and nothing else. */
         rocksdb_free(message);
         message = NULL;
-        rocksdb_options_set_compression(self->options, rocksdb_no_compression);
+        set_compression(self->options, rocksdb_no_compression);
         set_blobs(self->options, rocksdb_no_compression);
         self->db = rocksdb_open(self->options, path, &message);
     }

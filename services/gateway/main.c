@@ -215,6 +215,7 @@ too_large_hint(const char *method_path)
 static const weir_service_spec gateway_spec = {
     .id = WEIR_SERVICE_GATEWAY,
     .schema = SCHEMA,
+    .stores_text = true,
     .tcp_apis = gateway_tcp_apis,
     .unix_apis = gateway_unix_apis,
     .metrics = gateway_metrics,

@@ -157,7 +157,12 @@ measure_store(const char *folder, const batch_run *run, weir_error *reterr)
     char path[512];
 
     (void)snprintf(path, sizeof path, "%s/weir-store-bench-%d", folder, (int)getpid());
-    const weir_store_options options = { .path = path, .service = "bench", .schema = 1 };
+    const weir_store_options options = {
+        .path = path,
+        .service = "bench",
+        .schema = 1,
+        .compresses_values = true, /* as the gateway, whose bytes these are */
+    };
     weir_store *store = NULL;
     weir_code code = weir_store_open(&options, &store, reterr);
 
