@@ -24,7 +24,9 @@ enum {
     LINK_RETRY_MIN_MS = 5, /* after a send that found no room; doubles */
     LINK_RETRY_MAX_MS = 200,
     LINK_RESOLVE_RETRY_MS = 100,
-    LINK_TRIM_ROWS = 1024, /* acknowledged rows that are worth a trim */
+    /* Acknowledged rows that are worth a trim: what is deleted before the write buffer is full
+     * costs no file, and a trim costs no sync. */
+    LINK_TRIM_ROWS = 64,
     LINK_TRIM_BATCH_ROWS = 4096,
 };
 

@@ -27,7 +27,7 @@ typedef struct range {
 } range;
 
 uint32_t
-weir_utf8_decode(const uint8_t *at, size_t left, size_t *ret_size)
+weir_utf8_decode_any(const uint8_t *at, size_t left, size_t *ret_size)
 {
     weir_assert(left > 0);
     const size_t size = weir_utf8_length(at, left);
@@ -49,7 +49,7 @@ weir_utf8_decode(const uint8_t *at, size_t left, size_t *ret_size)
 }
 
 size_t
-weir_utf8_encode(uint32_t code, uint8_t out[4])
+weir_utf8_encode_any(uint32_t code, uint8_t out[4])
 {
     weir_assert(code < 0x110000);
     return (size_t)utf8proc_encode_char((utf8proc_int32_t)code, out);
@@ -82,10 +82,8 @@ category(uint32_t code)
 }
 
 bool
-weir_char_is_space(uint32_t code)
+weir_char_is_space_beyond_ascii(uint32_t code)
 {
-    if (code < 0x80)
-        return code == ' ' || (code >= '\t' && code <= '\r');
     if (code == 0x85)
         return true;
     const utf8proc_category_t found = category(code);
@@ -95,10 +93,8 @@ weir_char_is_space(uint32_t code)
 }
 
 bool
-weir_char_is_letter_or_digit(uint32_t code)
+weir_char_is_letter_or_digit_beyond_ascii(uint32_t code)
 {
-    if (code < 0x80)
-        return (code >= '0' && code <= '9') || ((code | 0x20) >= 'a' && (code | 0x20) <= 'z');
     const utf8proc_category_t found = category(code);
 
     return (found >= UTF8PROC_CATEGORY_LU && found <= UTF8PROC_CATEGORY_LO) ||
@@ -106,18 +102,16 @@ weir_char_is_letter_or_digit(uint32_t code)
 }
 
 bool
-weir_char_is_mark(uint32_t code)
+weir_char_is_mark_at_all(uint32_t code)
 {
-    const utf8proc_category_t found = code < 0x300 ? UTF8PROC_CATEGORY_CN : category(code);
+    const utf8proc_category_t found = category(code);
 
     return found >= UTF8PROC_CATEGORY_MN && found <= UTF8PROC_CATEGORY_ME;
 }
 
 uint32_t
-weir_char_lower(uint32_t code)
+weir_char_lower_beyond_ascii(uint32_t code)
 {
-    if (code < 0x80)
-        return code >= 'A' && code <= 'Z' ? code | 0x20 : code;
     return (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
 }
 

@@ -8,20 +8,70 @@
 
 #include "common/base/bytes.h"
 
+/* The same for any character; the functions below spare ASCII, which most text is, the call: it
+ * cost more than the rest of a tokenizer. */
+uint32_t weir_utf8_decode_any(const uint8_t *at, size_t left, size_t *ret_size);
+size_t weir_utf8_encode_any(uint32_t code, uint8_t out[4]);
+bool weir_char_is_space_beyond_ascii(uint32_t code);
+bool weir_char_is_letter_or_digit_beyond_ascii(uint32_t code);
+bool weir_char_is_mark_at_all(uint32_t code);
+uint32_t weir_char_lower_beyond_ascii(uint32_t code);
+
 /* Decode the character at `at` (left > 0 bytes); 1..4 bytes are consumed.  A byte that begins no
  * well-formed character is consumed alone and gives U+FFFD. */
-uint32_t weir_utf8_decode(const uint8_t *at, size_t left, size_t *ret_size);
+static inline uint32_t
+weir_utf8_decode(const uint8_t *at, size_t left, size_t *ret_size)
+{
+    if (left == 0 || at[0] >= 0x80)
+        return weir_utf8_decode_any(at, left, ret_size);
+    *ret_size = 1;
+    return at[0];
+}
+
 /* Write one code point (a scalar value) and return its size, 1..4. */
-size_t weir_utf8_encode(uint32_t code, uint8_t out[4]);
+static inline size_t
+weir_utf8_encode(uint32_t code, uint8_t out[4])
+{
+    if (code >= 0x80)
+        return weir_utf8_encode_any(code, out);
+    out[0] = (uint8_t)code;
+    return 1;
+}
+
 /* The greatest character boundary that is <= position; text is well-formed. */
 size_t weir_utf8_floor(weir_bytes text, size_t position);
 
 /* Unicode White_Space. */
-bool weir_char_is_space(uint32_t code);
-bool weir_char_is_letter_or_digit(uint32_t code);
-bool weir_char_is_mark(uint32_t code);
+static inline bool
+weir_char_is_space(uint32_t code)
+{
+    if (code < 0x80)
+        return code == ' ' || (code >= '\t' && code <= '\r');
+    return weir_char_is_space_beyond_ascii(code);
+}
+
+static inline bool
+weir_char_is_letter_or_digit(uint32_t code)
+{
+    if (code < 0x80)
+        return code - '0' < 10 || (code | 0x20) - 'a' < 26;
+    return weir_char_is_letter_or_digit_beyond_ascii(code);
+}
+
+static inline bool
+weir_char_is_mark(uint32_t code)
+{
+    return code >= 0x300 && weir_char_is_mark_at_all(code);
+}
+
 /* Simple lower case; the code itself where there is none. */
-uint32_t weir_char_lower(uint32_t code);
+static inline uint32_t
+weir_char_lower(uint32_t code)
+{
+    if (code < 0x80)
+        return code - 'A' < 26 ? code | 0x20 : code;
+    return weir_char_lower_beyond_ascii(code);
+}
 
 /*
  * Append `text` to `out` in weir's normal form, which is what byte offsets of chunks refer to:

@@ -13,7 +13,9 @@
 #include "common/wire/wire.h"
 
 enum {
-    ROW_MEMORY_BYTES = 64 << 20,
+    ROW_MEMORY_BYTES =
+        4 << 20, /* in flight; a quarter of the embedder's write buffer, so that most rows are
+                    acknowledged and deleted before it is written out, and never reach a file */
     ROW_BYTES_GUESS = 128 << 10,
     CREDIT_ROWS_MAX = 1024,
     LEAVE_RETRY_MS = 20

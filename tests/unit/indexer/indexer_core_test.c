@@ -637,7 +637,7 @@ credit_follows_the_size_of_rows(void **state)
         world_commit(self);
         forget(self);
     }
-    assert_in_range(self->stage->credit, 90, 170);
+    assert_in_range(self->stage->credit, 7, 12);
 }
 
 static void
