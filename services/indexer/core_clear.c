@@ -75,17 +75,16 @@ indexer_clear_forget(indexer_core *core)
 
 /* ---- keys ---- */
 
-/* Delete the chunk and vector of up to *budget / 2 ordinals.  They are fenced, so no row of this
+/* Delete up to *budget keys of one tag from next_ordinal on.  They are fenced, so no row of this
  * round adds any. */
 static weir_code
-delete_rows(indexer_core *core, weir_stage *stage, indexer_litter *litter, uint32_t *budget,
-    bool *ret_done, weir_error *reterr)
+delete_rows(indexer_core *core, weir_stage *stage, indexer_litter *litter, indexer_tag tag,
+    uint32_t *budget, bool *ret_done, weir_error *reterr)
 {
     const uint64_t collection_no = litter->collection->collection_no;
     const indexer_key lower =
-        indexer_key_row(INDEXER_TAG_VECTOR, collection_no, &litter->owner, litter->next_ordinal);
-    const indexer_key upper =
-        indexer_key_rows_end(INDEXER_TAG_VECTOR, collection_no, &litter->owner);
+        indexer_key_row(tag, collection_no, &litter->owner, litter->next_ordinal);
+    const indexer_key upper = indexer_key_rows_end(tag, collection_no, &litter->owner);
     weir_iter *iter =
         weir_store_iter(core->store, NULL, indexer_key_view(&lower), indexer_key_view(&upper));
     weir_code code = WEIR_OK;
@@ -94,21 +93,36 @@ delete_rows(indexer_core *core, weir_stage *stage, indexer_litter *litter, uint3
     for (; more && code == WEIR_OK && *budget > 0; more = weir_iter_next(iter)) {
         indexer_key_parts parts;
 
-        code = indexer_key_parse(INDEXER_TAG_VECTOR, weir_iter_key(iter), &parts, reterr);
+        code = indexer_key_parse(tag, weir_iter_key(iter), &parts, reterr);
         if (code != WEIR_OK)
             break;
-        const indexer_key text =
-            indexer_key_row(INDEXER_TAG_CHUNK, collection_no, &litter->owner, parts.ordinal);
         weir_batch_delete(weir_stage_batch(stage), weir_iter_key(iter));
-        weir_batch_delete(weir_stage_batch(stage), indexer_key_view(&text));
         litter->next_ordinal = parts.ordinal + 1;
-        *budget -= *budget < 2 ? *budget : 2;
+        --*budget;
     }
     *ret_done = !more;
     if (code == WEIR_OK && !more)
         code = weir_iter_status(iter, reterr);
     weir_iter_destroy(&iter);
     return code;
+}
+
+/* Texts first: a start finds what is left by its vectors. */
+static weir_code
+delete_litter(indexer_core *core, weir_stage *stage, indexer_litter *litter, uint32_t *budget,
+    bool *ret_done, weir_error *reterr)
+{
+    weir_code code = WEIR_OK;
+
+    *ret_done = false;
+    if (!litter->texts_are_gone) {
+        code = delete_rows(core, stage, litter, INDEXER_TAG_CHUNK, budget, ret_done, reterr);
+        if (code != WEIR_OK || !*ret_done)
+            return code;
+        litter->texts_are_gone = true;
+        litter->next_ordinal = 0;
+    }
+    return delete_rows(core, stage, litter, INDEXER_TAG_VECTOR, budget, ret_done, reterr);
 }
 
 static weir_code
@@ -119,7 +133,7 @@ clear_keys(indexer_core *core, weir_stage *stage, weir_error *reterr)
     while (budget > 0 && !STAILQ_EMPTY(&core->clearing)) {
         indexer_litter *litter = STAILQ_FIRST(&core->clearing);
         bool done = false;
-        const weir_code code = delete_rows(core, stage, litter, &budget, &done, reterr);
+        const weir_code code = delete_litter(core, stage, litter, &budget, &done, reterr);
 
         if (code != WEIR_OK)
             return code;

@@ -22,6 +22,7 @@ typedef struct indexer_litter {
     indexer_collection *collection;
     indexer_try owner;     /* document_id points at `text` */
     uint64_t commit;       /* that retired it */
+    bool texts_are_gone;   /* its 'K' are deleted; now its 'V' */
     uint32_t next_ordinal; /* keys below are deleted */
     char text[];
 } indexer_litter;

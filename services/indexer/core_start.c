@@ -13,6 +13,7 @@
 #include "services/indexer/core_internal.h"
 
 enum { RUN_ROWS_MAX = 256 };
+_Static_assert((int)WEIR_CHUNKS_PER_ROW_MAX <= (int)RUN_ROWS_MAX, "one record fits an empty run");
 
 /* Vectors of one try on their way into the index. */
 typedef struct loader {
@@ -185,7 +186,25 @@ begin_run(loader *self, const indexer_key_parts *parts, weir_error *reterr)
 }
 
 static weir_code
-load_vector(loader *self, const indexer_key_parts *parts, weir_bytes value, weir_error *reterr)
+add_to_run(loader *self, uint32_t first, weir_bytes value, weir_error *reterr)
+{
+    const uint32_t dimension = indexer_index_dimension(self->collection->index);
+    weir_bytes vectors = { 0 };
+    uint32_t count = 0;
+    weir_code code = indexer_vectors_check(value, dimension, &vectors, &count, reterr);
+
+    if (code == WEIR_OK && self->run_count + count > RUN_ROWS_MAX)
+        code = flush_run(self, reterr);
+    if (code != WEIR_OK)
+        return code;
+    weir_buffer_append(&self->vectors, vectors.data, vectors.size);
+    for (uint32_t i = 0; i < count; i++)
+        self->ordinals[self->run_count++] = first + i;
+    return WEIR_OK;
+}
+
+static weir_code
+load_vectors(loader *self, const indexer_key_parts *parts, weir_bytes value, weir_error *reterr)
 {
     const bool same_run = is_same_document(self, parts) &&
         self->revision == parts->owner.revision && self->epoch == parts->owner.epoch;
@@ -193,19 +212,9 @@ load_vector(loader *self, const indexer_key_parts *parts, weir_bytes value, weir
 
     if (!same_run)
         code = begin_run(self, parts, reterr);
-    if (code == WEIR_OK && self->run_count == RUN_ROWS_MAX)
-        code = flush_run(self, reterr);
     if (code != WEIR_OK || !self->is_live)
         return code;
-
-    const uint32_t dimension = indexer_index_dimension(self->collection->index);
-    const size_t at = self->vectors.size;
-    weir_buffer_append(&self->vectors, value.data, value.size);
-    code =
-        indexer_vector_decode(value, dimension, (float *)(void *)(self->vectors.data + at), reterr);
-    self->vectors.size = at + dimension * sizeof(float);
-    self->ordinals[self->run_count++] = parts->ordinal;
-    return code;
+    return add_to_run(self, parts->ordinal, value, reterr);
 }
 
 /* ---- registers ---- */
@@ -272,7 +281,7 @@ indexer_load(indexer_core *core, weir_stage *stage, weir_error *reterr)
     if (code == WEIR_OK)
         code = scan(&self, INDEXER_TAG_COLLECTION, load_collection, reterr);
     if (code == WEIR_OK)
-        code = scan(&self, INDEXER_TAG_VECTOR, load_vector, reterr);
+        code = scan(&self, INDEXER_TAG_VECTOR, load_vectors, reterr);
     if (code == WEIR_OK)
         code = flush_run(&self, reterr);
     if (code == WEIR_OK)

@@ -189,13 +189,9 @@ static void
 put_chunk(const arrival *at, size_t i)
 {
     const Weir__Internal__V1__Chunk *chunk = at->chunks->chunks[i];
-    const uint32_t dimension = at->chunks->spec->dimension;
     const indexer_key text =
         indexer_key_row(INDEXER_TAG_CHUNK, at->row->collection_no, &at->owner, chunk->ordinal);
-    const indexer_key vector =
-        indexer_key_row(INDEXER_TAG_VECTOR, at->row->collection_no, &at->owner, chunk->ordinal);
     Weir__Internal__V1__ChunkRecord record = WEIR__INTERNAL__V1__CHUNK_RECORD__INIT;
-    weir_buffer value = { 0 };
 
     record.text = chunk->text;
     record.start_byte = chunk->start_byte;
@@ -204,9 +200,29 @@ put_chunk(const arrival *at, size_t i)
     record.heading_path = chunk->heading_path;
     record.token_count = chunk->token_count;
     weir_stage_put(at->stage, indexer_key_view(&text), &record.base);
-    indexer_vector_encode(at->vectors + i * dimension, dimension, &value);
-    weir_batch_put(weir_stage_batch(at->stage), indexer_key_view(&vector),
-        weir_buffer_view(&value));
+}
+
+/* The vectors of the new chunks, those of neighbours in one record: most of the cost of a record is
+ * that it is one. */
+static void
+put_vectors(const arrival *at, const uint32_t *ordinals, uint32_t count)
+{
+    const uint32_t dimension = at->chunks->spec->dimension;
+    weir_buffer value = { 0 };
+
+    for (uint32_t first = 0, next = 1; first < count; first = next++) {
+        while (next < count && next - first < WEIR_CHUNKS_PER_ROW_MAX &&
+            ordinals[next] == ordinals[next - 1] + 1)
+            next++;
+        const indexer_key key = indexer_key_row(INDEXER_TAG_VECTOR, at->row->collection_no,
+            &at->owner, ordinals[first]);
+
+        weir_buffer_clear(&value);
+        indexer_vectors_encode(at->vectors + first * (size_t)dimension, next - first, dimension,
+            &value);
+        weir_batch_put(weir_stage_batch(at->stage), indexer_key_view(&key),
+            weir_buffer_view(&value));
+    }
     weir_buffer_fini(&value);
 }
 
@@ -231,6 +247,7 @@ put_new_chunks(const arrival *at, uint32_t *ret_count, weir_error *reterr)
         ordinals[count++] = ordinal;
     }
     *ret_count = count;
+    put_vectors(at, ordinals, count);
     return count == 0 ? WEIR_OK
                       : indexer_index_add(index, &at->owner, ordinals, at->vectors, count, reterr);
 }

@@ -175,24 +175,31 @@ indexer_key_parse(indexer_tag tag, weir_bytes key, indexer_key_parts *ret_parts,
 }
 
 void
-indexer_vector_encode(const float *vector, uint32_t dimension, weir_buffer *out)
+indexer_vectors_encode(const float *vectors, uint32_t count, uint32_t dimension, weir_buffer *out)
 {
-    const weir_bytes bytes = weir_bytes_of(vector, dimension * sizeof *vector);
+    const weir_bytes bytes = weir_bytes_of(vectors, (size_t)count * dimension * sizeof *vectors);
 
+    weir_assert(count > 0);
     weir_buffer_append(out, bytes.data, bytes.size);
     weir_buffer_append_u32(out, weir_crc32c(0, bytes));
 }
 
 weir_code
-indexer_vector_decode(weir_bytes value, uint32_t dimension, float *out, weir_error *reterr)
+indexer_vectors_check(weir_bytes value, uint32_t dimension, weir_bytes *ret_vectors,
+    uint32_t *ret_count, weir_error *reterr)
 {
-    const size_t size = dimension * sizeof *out;
+    const size_t one = dimension * sizeof(float);
 
-    if (value.size != size + 4)
-        return weir_error_set(reterr, WEIR_CORRUPT, "a stored vector has %zu bytes, not %zu",
-            value.size, size + 4);
-    if (weir_crc32c(0, weir_bytes_of(value.data, size)) != weir_load_u32(value.data + size))
+    if (value.size < one + 4 || (value.size - 4) % one != 0 ||
+        (value.size - 4) / one > WEIR_CHUNKS_PER_ROW_MAX)
+        return weir_error_set(reterr, WEIR_CORRUPT,
+            "stored vectors of %zu bytes, not 1 to %d times %zu", value.size,
+            WEIR_CHUNKS_PER_ROW_MAX, one);
+    const weir_bytes vectors = weir_bytes_of(value.data, value.size - 4);
+
+    if (weir_crc32c(0, vectors) != weir_load_u32(value.data + vectors.size))
         return weir_error_set(reterr, WEIR_CORRUPT, "a stored vector fails its checksum");
-    memcpy(out, value.data, size);
+    *ret_vectors = vectors;
+    *ret_count = (uint32_t)(vectors.size / one);
     return WEIR_OK;
 }

@@ -11,14 +11,15 @@
  *   'K' collection_no u64, try, ordinal u32      ChunkRecord
  *   'M' collection_no u64, try                   IndexMetadataRecord
  *   'T' collection_no u64                        IndexCollectionRecord
- *   'V' collection_no u64, try, ordinal u32      dimension x fp32 little-endian, its CRC32C u32
+ *   'V' collection_no u64, try, ordinal u32      the vectors of that chunk and those behind it, up
+ * to 64: dimension x fp32 little-endian each; their CRC32C u32
  *
  * Invariants (indexer_verify and indexer_core_test.c):
- *   K1  'D' names tries: at most one READY one, and staged ones; each has its 'K' and 'V' in
- *       pairs, and one 'M'.
- *   K2  READY means 'V' for the ordinals 0 .. ready_chunk_count - 1.
+ *   K1  'D' names tries: at most one READY one, and staged ones; each has a 'K' and a vector for
+ *       each of its chunks, and one 'M'.
+ *   K2  READY means vectors for the ordinals 0 .. ready_chunk_count - 1.
  *   K3  'K', 'V' and 'M' of any other try are litter, deleted in slices from the lowest ordinal
- *       on, 'M' with the last.
+ *       on, first 'K', then 'V', by which a start finds it, and 'M' with the last.
  *   K4  each collection_no in a key has its 'T'.
  * The index in memory is rebuilt from 'V' alone; nothing here is rebuildable.
  */
@@ -76,10 +77,12 @@ typedef struct indexer_key_parts {
 weir_code indexer_key_parse(indexer_tag tag, weir_bytes key, indexer_key_parts *ret_parts,
     weir_error *reterr) WEIR_MUST_CHECK;
 
-/* The stored form of a vector: appended to `out`. */
-void indexer_vector_encode(const float *vector, uint32_t dimension, weir_buffer *out);
-/* WEIR_CORRUPT when the size or the checksum is wrong. */
-weir_code indexer_vector_decode(weir_bytes value, uint32_t dimension, float *out,
-    weir_error *reterr) WEIR_MUST_CHECK;
+/* The stored form of `count` vectors in a row: appended to `out`. */
+void indexer_vectors_encode(const float *vectors, uint32_t count, uint32_t dimension,
+    weir_buffer *out);
+/* *ret_vectors points into `value`, which need not be aligned for floats.  WEIR_CORRUPT when the
+ * size or the checksum is wrong. */
+weir_code indexer_vectors_check(weir_bytes value, uint32_t dimension, weir_bytes *ret_vectors,
+    uint32_t *ret_count, weir_error *reterr) WEIR_MUST_CHECK;
 
 #endif

@@ -80,28 +80,64 @@ typedef struct lister {
     Weir__Internal__V1__ListIndexedChunksResponse *response;
     uint32_t dimension;
     size_t bytes;
+    uint8_t *held; /* the vectors of held_count chunks from held_first on; in the arena */
+    uint32_t held_first, held_count;
 } lister;
+
+/* Take the record that holds the chunk's vector into hand. */
+static weir_code
+find_vectors(lister *self, const indexer_try *owner, uint32_t ordinal, weir_error *reterr)
+{
+    const uint64_t collection_no = self->request->collection_no;
+    const indexer_key lower = indexer_key_row(INDEXER_TAG_VECTOR, collection_no, owner, 0);
+    const indexer_key upper = ordinal < UINT32_MAX
+        ? indexer_key_row(INDEXER_TAG_VECTOR, collection_no, owner, ordinal + 1)
+        : indexer_key_rows_end(INDEXER_TAG_VECTOR, collection_no, owner);
+    weir_iter *iter = weir_store_iter(self->view.core->store, self->view.snapshot,
+        indexer_key_view(&lower), indexer_key_view(&upper));
+    indexer_key_parts parts;
+    weir_bytes vectors = { 0 };
+    weir_code code = WEIR_OK;
+
+    self->held_count = 0;
+    if (weir_iter_last(iter)) {
+        code = indexer_key_parse(INDEXER_TAG_VECTOR, weir_iter_key(iter), &parts, reterr);
+        if (code == WEIR_OK)
+            code = indexer_vectors_check(weir_iter_value(iter), self->dimension, &vectors,
+                &self->held_count, reterr);
+        self->held_first = code == WEIR_OK ? parts.ordinal : 0;
+        self->held = weir_arena_memdup(self->view.arena, vectors.data, vectors.size);
+    }
+    if (code == WEIR_OK)
+        code = weir_iter_status(iter, reterr);
+    weir_iter_destroy(&iter);
+    return code;
+}
+
+static bool
+holds(const lister *self, uint32_t ordinal)
+{
+    return ordinal >= self->held_first && ordinal - self->held_first < self->held_count;
+}
 
 static weir_code
 fill_vector(lister *self, const indexer_try *owner, Weir__Internal__V1__Chunk *chunk,
     weir_error *reterr)
 {
-    const indexer_key key =
-        indexer_key_row(INDEXER_TAG_VECTOR, self->request->collection_no, owner, chunk->ordinal);
     const size_t size = self->dimension * sizeof(float);
-    bool found = false;
-    const weir_code code = weir_store_get(self->view.core->store, self->view.snapshot,
-        indexer_key_view(&key), &self->view.value, &found, reterr);
 
-    if (code != WEIR_OK)
-        return code;
-    if (!found)
+    if (!holds(self, chunk->ordinal)) {
+        const weir_code code = find_vectors(self, owner, chunk->ordinal, reterr);
+
+        if (code != WEIR_OK)
+            return code;
+    }
+    if (!holds(self, chunk->ordinal))
         return weir_error_set(reterr, WEIR_CORRUPT,
             "chunk %u of READY document %.64s has no vector", chunk->ordinal, owner->document_id);
     chunk->vector.len = size;
-    chunk->vector.data = weir_arena_alloc(self->view.arena, size);
-    return indexer_vector_decode(weir_buffer_view(&self->view.value), self->dimension,
-        (float *)(void *)chunk->vector.data, reterr);
+    chunk->vector.data = self->held + (chunk->ordinal - self->held_first) * size;
+    return WEIR_OK;
 }
 
 static weir_code
@@ -233,6 +269,20 @@ find_fault(verifier *self, const indexer_try *owner, const char *what, uint64_t 
         self->collection->collection_no, owner->document_id, owner->revision, found, what, wanted);
 }
 
+/* Of the vectors in one record, those that the index holds. */
+static uint64_t
+count_held(verifier *self, const indexer_try *owner, uint32_t first, weir_bytes vectors)
+{
+    const size_t size = indexer_index_dimension(self->collection->index) * sizeof(float);
+    uint64_t held = 0;
+
+    for (uint32_t i = 0; i * size < vectors.size; i++) {
+        memcpy(self->vector, vectors.data + i * size, size); /* aligned */
+        held += indexer_index_holds(self->collection->index, owner, first + i, self->vector);
+    }
+    return held;
+}
+
 /* Count the stored vectors of a try, and those of them that the index holds. */
 static weir_code
 count_vectors(verifier *self, const indexer_try *owner, uint64_t *ret_stored, uint64_t *ret_held,
@@ -248,14 +298,16 @@ count_vectors(verifier *self, const indexer_try *owner, uint64_t *ret_stored, ui
 
     while (code == WEIR_OK && weir_iter_next(iter)) {
         indexer_key_parts parts;
+        weir_bytes vectors;
+        uint32_t count = 0;
 
         code = indexer_key_parse(INDEXER_TAG_VECTOR, weir_iter_key(iter), &parts, reterr);
         if (code != WEIR_OK ||
-            indexer_vector_decode(weir_iter_value(iter), dimension, self->vector, NULL) != WEIR_OK)
+            indexer_vectors_check(weir_iter_value(iter), dimension, &vectors, &count, NULL) !=
+                WEIR_OK)
             continue;
-        *ret_stored += 1;
-        *ret_held +=
-            indexer_index_holds(self->collection->index, owner, parts.ordinal, self->vector);
+        *ret_stored += count;
+        *ret_held += count_held(self, owner, parts.ordinal, vectors);
     }
     if (code == WEIR_OK)
         code = weir_iter_status(iter, reterr);

@@ -142,23 +142,26 @@ a_longest_document_id_fits_its_key(void **state)
 static void
 every_flipped_bit_of_a_stored_vector_is_noticed(void **state)
 {
-    const float vector[] = { 0.6f, 0, -0.8f };
-    float back[3];
+    const float vectors[] = { 0.6f, 0, -0.8f, 0, 1, 0 };
+    weir_bytes back = { 0 };
+    uint32_t count = 0;
     weir_buffer value = { 0 };
 
-    indexer_vector_encode(vector, 3, &value);
-    assert_int_equal(value.size, 16);
-    assert_int_equal(indexer_vector_decode(weir_buffer_view(&value), 3, back, &error), WEIR_OK);
-    assert_memory_equal(back, vector, sizeof vector);
+    indexer_vectors_encode(vectors, 2, 3, &value);
+    assert_int_equal(value.size, 28);
+    assert_int_equal(indexer_vectors_check(weir_buffer_view(&value), 3, &back, &count, &error),
+        WEIR_OK);
+    assert_int_equal(count, 2);
+    assert_true(weir_bytes_equal(back, weir_bytes_of(vectors, sizeof vectors)));
     for (size_t bit = 0; bit < value.size * 8; bit++) {
         value.data[bit / 8] = (uint8_t)(value.data[bit / 8] ^ 1u << bit % 8);
-        assert_int_equal(indexer_vector_decode(weir_buffer_view(&value), 3, back, &error),
+        assert_int_equal(indexer_vectors_check(weir_buffer_view(&value), 3, &back, &count, &error),
             WEIR_CORRUPT);
         value.data[bit / 8] = (uint8_t)(value.data[bit / 8] ^ 1u << bit % 8);
     }
-    assert_int_equal(indexer_vector_decode(weir_buffer_view(&value), 4, back, &error),
+    assert_int_equal(indexer_vectors_check(weir_buffer_view(&value), 4, &back, &count, &error),
         WEIR_CORRUPT);
-    assert_int_equal(indexer_vector_decode(weir_buffer_view(&value), 2, back, &error),
+    assert_int_equal(indexer_vectors_check(weir_bytes_of(value.data, 4), 3, &back, &count, &error),
         WEIR_CORRUPT);
     weir_buffer_fini(&value);
 }

@@ -399,8 +399,11 @@ count_keys(world *self, char tag)
         weir_store_iter(self->store, NULL, weir_bytes_of(&lower, 1), weir_bytes_of(&upper, 1));
     unsigned count = 0;
 
+    /* Vectors of neighbours share a record: what counts is how many there are. */
     while (weir_iter_next(iter))
-        count++;
+        count += tag == 'V' && weir_iter_value(iter).size > 64
+            ? (unsigned)(weir_iter_value(iter).size / (WORLD_DIMENSION * sizeof(float)))
+            : 1;
     CHECK_OK(weir_iter_status(iter, &error));
     weir_iter_destroy(&iter);
     return count;
