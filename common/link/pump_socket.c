@@ -25,10 +25,16 @@ set_int(void *socket, int option, int value)
     weir_assert(failed == 0);
 }
 
+static const char *
+ipc_path(const char *endpoint)
+{
+    return strncmp(endpoint, "ipc://", 6) == 0 ? endpoint + 6 : NULL;
+}
+
 /* What both kinds share: never wait at close, keep little in the kernel, notice a dead peer, come
  * back soon. */
 static void *
-open_socket(void *context, int kind)
+open_socket(void *context, int kind, const char *endpoint)
 {
     const int64_t message_bytes_max = WEIR_FRAME_BYTES_MAX;
     void *socket = zmq_socket(context, kind);
@@ -41,17 +47,14 @@ open_socket(void *context, int kind)
     set_int(socket, ZMQ_RCVHWM, LINK_HWM_FRAMES);
     set_int(socket, ZMQ_SNDBUF, LINK_KERNEL_BUFFER_BYTES);
     set_int(socket, ZMQ_RCVBUF, LINK_KERNEL_BUFFER_BYTES);
-    set_int(socket, ZMQ_HEARTBEAT_IVL, LINK_HEARTBEAT_MS);
-    set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, LINK_HEARTBEAT_TIMEOUT_MS);
+    /* The end of a peer closes a Unix socket at once; only a network hides it. */
+    if (ipc_path(endpoint) == NULL) {
+        set_int(socket, ZMQ_HEARTBEAT_IVL, LINK_HEARTBEAT_MS);
+        set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, LINK_HEARTBEAT_TIMEOUT_MS);
+    }
     set_int(socket, ZMQ_RECONNECT_IVL, LINK_RECONNECT_MS);
     set_int(socket, ZMQ_RECONNECT_IVL_MAX, LINK_RECONNECT_MAX_MS);
     return socket;
-}
-
-static const char *
-ipc_path(const char *endpoint)
-{
-    return strncmp(endpoint, "ipc://", 6) == 0 ? endpoint + 6 : NULL;
 }
 
 static weir_code
@@ -107,8 +110,8 @@ link_port_open(link_port *port, void *context, weir_error *reterr)
         code = check_endpoint(port->connect_to, reterr);
     if (code != WEIR_OK)
         return code;
-    port->in = open_socket(context, ZMQ_PULL);
-    port->out = open_socket(context, ZMQ_PUSH);
+    port->in = open_socket(context, ZMQ_PULL, port->bind_at);
+    port->out = open_socket(context, ZMQ_PUSH, port->connect_to);
     code = bind_port(port, reterr);
     if (code == WEIR_OK && zmq_connect(port->out, port->connect_to) != 0)
         code = zmq_error(WEIR_CONFIG_INVALID, "cannot connect to", port->connect_to, reterr);
@@ -120,7 +123,7 @@ void
 link_port_reopen(link_port *port, void *context)
 {
     zmq_close(port->out);
-    port->out = open_socket(context, ZMQ_PUSH);
+    port->out = open_socket(context, ZMQ_PUSH, port->connect_to);
     const int failed = zmq_connect(port->out, port->connect_to);
     weir_assert(failed == 0); /* the endpoint was good when the port was opened */
 }
