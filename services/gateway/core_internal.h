@@ -2,8 +2,7 @@
  * core_internal.h - what the files of the gateway's core share.
  *
  *   core.c       the table of handlers, start, suite record, published numbers
- *   records.c    the one function that changes a state; counters
- *   changes.c    the change log
+ *   records.c    the one function that changes a state; counters, change log
  *   accept.c     accept, delete, retry, create collection
  *   rows.c       ready, deleted, raise, give up, what reads learned
  *   dispatch.c   backlog to outbox within credit; sources filled in when sent
@@ -26,7 +25,6 @@
 
 typedef Weir__Internal__V1__Row row_message;
 typedef Weir__Internal__V1__LifecycleEvent lifecycle_event;
-typedef Weir__Internal__V1__ChangeRecord change_record;
 
 /* A collection in memory: all of them are, since every accept asks. */
 typedef struct collection_entry collection_entry;
@@ -38,7 +36,7 @@ struct collection_entry {
     bool counters_changed; /* in this round */
 };
 
-enum { COLLECTION_BUCKETS = 1024, WAITER_BUCKETS = 4096, CHANGES_PER_RECORD = 256 };
+enum { COLLECTION_BUCKETS = 1024, WAITER_BUCKETS = 4096 };
 
 typedef enum waiter_kind {
     WAITER_INGEST = 1,
@@ -100,10 +98,7 @@ struct gateway_core {
     uint64_t pending_total, processing_total;
     uint64_t accepted_total, ready_total, failed_total, retried_total, deleted_total,
         superseded_total;
-    uint64_t trimmed_change_no;                 /* no change below */
-    change_record *changes[CHANGES_PER_RECORD]; /* of this round, in its arena, not put yet */
-    size_t change_count;
-    uint64_t first_change_no; /* of these */
+    uint64_t trimmed_change_no; /* no change below */
     int64_t change_age_checked_ms;
     bool is_suspect[WEIR_SERVICE_COUNT]; /* a link to it stopped; its own status decides what was
                                             lost */
@@ -148,18 +143,6 @@ void gateway_count(gateway_core *core, collection_entry *collection);
 weir_code gateway_load_collections(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
 void gateway_put_counters(gateway_core *core, weir_stage *stage);
-
-/* ---- changes.c ---- */
-/* The next number is the change's; copied. */
-void gateway_log_change(gateway_core *core, weir_stage *stage, const change_record *change);
-/* At the end of a round: what was logged in it. */
-void gateway_put_changes(gateway_core *core, weir_stage *stage);
-weir_code gateway_load_change_log(gateway_core *core, weir_stage *stage,
-    weir_error *reterr) WEIR_MUST_CHECK;
-/* Changes beyond the number that is kept, a bounded share a round; now and then, those beyond the
- * age. */
-weir_code gateway_trim_change_log(gateway_core *core, weir_stage *stage,
-    weir_error *reterr) WEIR_MUST_CHECK;
 
 /* ---- accept.c ---- */
 weir_code gateway_on_accept(gateway_core *core, weir_stage *stage, const weir_request *request,

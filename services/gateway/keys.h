@@ -4,21 +4,19 @@
  * Integers are big-endian, so byte order is numeric order; strings hold no NUL and end with one.
  * Lines are in sort order.
  *
- *   key                                                  value             written by
- *   'B' lane u8, tenant NUL, number u64                  BacklogRecord     accept, retry, re-drive
- *   'C' tenant NUL, collection_id NUL                    CollectionRecord  create
- *   'D' collection_no u64, document_id NUL               DocumentRecord    accept, delete, ready
- *   'E' collection_no u64                                key of the 'C'    create
- *   'G'                                                  SuiteRecord       accept, loss
- *   'N' collection_no u64                                CountersRecord    a change of state
- *   'Q' tenant NUL, method u8, request_id                RequestRecord     accept, delete, retry
- *   'R' collection_no u64, document_id NUL, rev. u64     RevisionRecord    a change of state
- *   'S' collection_no u64, document_id NUL, rev. u64     source bytes      accept
- *   'U' unready_no u64                                   UnreadyRecord     a change of state
- *   'W' change_no u64                                    ChangesRecord     a round with changes
- *
- * Dispatch deletes 'B', SUPERSEDED and DELETED delete 'S', trimming deletes 'W'.  A 'W' holds the
- * change of its number and those that follow it, up to the next 'W'.
+ *   key                                                      value               written by
+ *   'B' lane u8, tenant NUL, number u64                      BacklogRecord       accept, retry,
+ * re-drive; dispatch deletes 'C' tenant NUL, collection_id NUL CollectionRecord    create 'D'
+ * collection_no u64, document_id NUL                   DocumentRecord      accept, delete, ready,
+ * deleted 'E' collection_no u64                                    tenant NUL, collection_id NUL
+ * create 'G'                                                      SuiteRecord         accept, loss
+ *   'N' collection_no u64                                    CountersRecord      whatever changes a
+ * state 'Q' tenant NUL, method u8, request_id                    RequestRecord       accept,
+ * delete, retry, create 'R' collection_no u64, document_id NUL, revision u64     RevisionRecord
+ * whatever changes a state 'S' collection_no u64, document_id NUL, revision u64     source bytes
+ * accept; superseded and deleted delete 'U' unready_no u64 UnreadyRecord       whatever changes a
+ * state 'W' change_no u64                                        ChangeRecord        whatever
+ * changes a state
  *
  * K1 each 'D' names an 'R' (newest_revision).  K2 each 'R' in PENDING, PROCESSING, READY or FAILED
  * that is no delete has its 'S'.  K3 each 'R' in PENDING has one 'B'.  K4 'N' counts 'R' by state.

@@ -126,7 +126,7 @@ gateway_put_counters(gateway_core *core, weir_stage *stage)
 static void
 log_change(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision)
 {
-    change_record change = WEIR__INTERNAL__V1__CHANGE_RECORD__INIT;
+    Weir__Internal__V1__ChangeRecord change = WEIR__INTERNAL__V1__CHANGE_RECORD__INIT;
 
     change.tenant = id->collection->record->tenant;
     change.collection_no = id->collection->record->collection_no;
@@ -136,8 +136,10 @@ log_change(gateway_core *core, weir_stage *stage, const revision_id *id, revisio
     change.state = revision->state;
     change.stage = revision->stage;
     change.time_ms = weir_stage_now_ms(stage);
-    revision->change_no = core->suite.next_change_no;
-    gateway_log_change(core, stage, &change);
+    revision->change_no = core->suite.next_change_no++;
+    core->suite_changed = true;
+    core->change_added = true;
+    weir_stage_put(stage, gateway_key_change(&core->key, revision->change_no), &change.base);
 }
 
 static void
