@@ -54,7 +54,7 @@ demo: all ## ingest real documents, kill a service, ask questions (DOCS=DIR, DEM
 # What other implementations say: the official interop clients, and the reference tokenizer's answers.
 # Made on the host, once; what cannot be had here is skipped with its reason.
 references: model
-	@[ -x .cache/interop/connectconformance ] || tests/interop/build-clients || \
+	@[ -x .cache/interop/grpcurl ] || tests/interop/build-clients || \
 		echo "weir: the interop clients are not here; their tests skip"
 	@[ -f .cache/tokenizer-vectors.txt ] || tests/tokenizer/run.sh $(abspath $(BUILD)) || \
 		echo "weir: no reference tokenizer here; its test skips"
