@@ -93,8 +93,10 @@ class QuickStartTest(unittest.TestCase):
         http = f"127.0.0.1:{self.suite.base + 80}"
         line = line.replace("127.0.0.1:7070", gateway).replace("127.0.0.1:7080", http)
         path = f"{os.path.dirname(GRPCURL)}:{os.environ['PATH']}"
-        done = subprocess.run(line, shell=True, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              timeout=120, check=False, env={**os.environ, "PATH": path, "WEIR_ADDRESS": gateway})
+        done = subprocess.run(
+            line, shell=True, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=120, check=False, env={**os.environ, "PATH": path, "WEIR_ADDRESS": gateway},
+        )
         self.assertEqual(done.returncode, 0, f"{line}\n{done.stdout}")
         return done.stdout
 
