@@ -14,6 +14,7 @@
 #include "common/domain/links.h"
 #include "common/rpc/client.h"
 #include "weir/v1/document.pb-c.h"
+#include "weir/v1/system.pb-c.h"
 
 /* Part of the interface. */
 typedef enum cli_exit {
@@ -120,6 +121,8 @@ const char *cli_format_seconds(weir_arena *arena,
     double seconds);                                       /* "3.2 s", "4 m 10 s", "2 h 5 m" */
 const char *cli_state_name(Weir__V1__DocumentState state); /* "READY" */
 const char *cli_stage_name(Weir__V1__Stage stage);         /* "embed" */
+/* Counts, admission and the table of stages, as `weir pressure` and `weir top` show them. */
+void cli_print_pressure(cli *self, const Weir__V1__Pressure *pressure);
 /* Columns of the terminal, 80 where that is not known. */
 size_t cli_width(void);
 
@@ -146,6 +149,13 @@ cli_exit cli_collection(const cli *self, char **ret_collection);
 /* SERVING at a gRPC target by grpc.health.v1, at most timeout_ms. */
 bool cli_is_serving(weir_rpc_runtime *runtime, const char *address, uint32_t timeout_ms);
 
+/* ---- the suite on this machine (status.c) ---- */
+
+/* The settings that --data and --config name, for data_dir; the caller destroys *ret_config.
+ * CLI_USAGE after a sentence. */
+cli_exit cli_find_suite(const cli *self, weir_config **ret_config,
+    const weir_suite_config **ret_suite);
+
 /* ---- commands ---- */
 
 cli_exit cli_up(cli *self);
@@ -164,6 +174,8 @@ cli_exit cli_wait(cli *self);
 cli_exit cli_watch(cli *self);
 cli_exit cli_chunks(cli *self);
 cli_exit cli_pressure(cli *self);
+cli_exit cli_top(cli *self);
+cli_exit cli_doctor(cli *self);
 cli_exit cli_dlq_ls(cli *self);
 cli_exit cli_dlq_get(cli *self);
 cli_exit cli_dlq_requeue(cli *self);

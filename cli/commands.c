@@ -23,6 +23,18 @@ static const cli_option place_options[] = {
     { "timeout", 0, "TIME", "how long to wait (30s)" },
     END,
 };
+static const cli_option top_options[] = {
+    COLLECTION,
+    { "interval", 'i', "TIME", "between two looks (1s)" },
+    { "count", 'n', "N", "end after so many looks (never)" },
+    END,
+};
+static const cli_option doctor_options[] = {
+    { "data", 'd', "DIR", "folder of all data" },
+    { "config", 0, "FILE", "settings (YAML)" },
+    { "report", 0, "FILE", "write the report there, - for none (weir-doctor-TIME.txt)" },
+    END,
+};
 static const cli_option config_options[] = {
     { "config", 0, "FILE", "settings (YAML)" },
     { "set", 0, "KEY=VALUE", "one setting; may be repeated" },
@@ -117,6 +129,9 @@ const cli_command cli_commands[] = {
         false, cli_down },
     { "status", "", "say how the five services are", "weir status --data /tmp/weir -o json",
         place_options, 0, 0, false, cli_status },
+    { "doctor", "", "look for trouble and write a report to send to whoever helps",
+        "weir doctor --data /tmp/weir\nweir doctor --report -", doctor_options, 0, 0, false,
+        cli_doctor },
 
     { "ingest", "PATH...", "take files and folders in",
         "weir ingest docs -c handbook --wait\n"
@@ -144,6 +159,8 @@ const cli_command cli_commands[] = {
         document_options, 1, 1, true, cli_chunks },
     { "pressure", "", "show how much work waits and where",
         "weir pressure\nweir pressure -c handbook", collection_option, 0, 0, true, cli_pressure },
+    { "top", "", "follow the pressure and the rates", "weir top\nweir top -n 1 -o json",
+        top_options, 0, 0, true, cli_top },
 
     { "dlq ls", "", "list dead letters", "weir dlq ls -c handbook", dlq_options, 0, 0, true,
         cli_dlq_ls },

@@ -36,8 +36,8 @@ print_stages(cli *self, const Weir__V1__Pressure *it)
     cli_table_print(self, table);
 }
 
-static void
-print_pressure(cli *self, const Weir__V1__Pressure *it)
+void
+cli_print_pressure(cli *self, const Weir__V1__Pressure *it)
 {
     static const char *const admissions[] = { "unknown", "accepting", "throttling", "rejecting" };
     static const char *const breakers[] = { "unknown", "closed", "open", "half open" };
@@ -81,6 +81,6 @@ cli_pressure(cli *self)
     if (self->json)
         cli_print_json(&it->base);
     else
-        print_pressure(self, it);
+        cli_print_pressure(self, it);
     return CLI_OK;
 }

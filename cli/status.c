@@ -20,8 +20,8 @@ typedef struct service_view {
     int64_t uptime_s;
 } service_view;
 
-static cli_exit
-find_data_dir(const cli *self, weir_config **ret_config, const weir_suite_config **ret_suite)
+cli_exit
+cli_find_suite(const cli *self, weir_config **ret_config, const weir_suite_config **ret_suite)
 {
     weir_error error = { 0 };
     const char *assignment =
@@ -123,7 +123,7 @@ cli_status(cli *self)
     const weir_suite_config *suite = NULL;
     service_view views[WEIR_SERVICE_COUNT] = { 0 };
     suite_ids ids;
-    const cli_exit result = find_data_dir(self, &config, &suite);
+    const cli_exit result = cli_find_suite(self, &config, &suite);
 
     if (result != CLI_OK)
         return result;
