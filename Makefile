@@ -23,7 +23,7 @@ configure = $(in_base) tools/build/configure
 ninja = $(in_base) tools/build/ninja -j$(JOBS)
 export CCACHE_DIR ?= $(CURDIR)/.cache/ccache
 
-.PHONY: all build help root model configure demo test test-long asan references bench lint format tidy \
+.PHONY: all build help root model configure demo test test-long asan failpoints references bench lint format tidy \
 	install clean distclean
 .NOTPARALLEL:
 
@@ -48,6 +48,11 @@ asan: root
 	@$(configure) $(BUILD)/asan -DWEIR_SANITIZE=address,undefined -DWEIR_LOADER_ROOT=
 	@$(ninja) -C $(BUILD)/asan $(unit_targets)
 
+# The programs once more, with the named places of common/base/failpoint.h.
+failpoints: root
+	@$(configure) $(BUILD)/failpoints -DWEIR_FAILPOINTS=ON -DWEIR_TESTS=OFF -DWEIR_LOADER_ROOT=$(root)
+	@$(ninja) -C $(BUILD)/failpoints
+
 demo: all ## ingest real documents, kill a service, ask questions (DOCS=DIR, DEMO_STAY=1)
 	@WEIR_BUILD=$(abspath $(BUILD)) WEIR_BASE=$(root) DOCS=$(DOCS) DEMO_STAY=$(DEMO_STAY) tests/demo/run-demo
 
@@ -59,10 +64,10 @@ references: model
 	@[ -f .cache/tokenizer-vectors.txt ] || tests/tokenizer/run.sh $(abspath $(BUILD)) || \
 		echo "weir: no reference tokenizer here; its test skips"
 
-test: all asan references ## run every test (TESTS=REGEX picks by name)
+test: all asan failpoints references ## run every test (TESTS=REGEX picks by name)
 	@$(in_base) ctest --test-dir $(BUILD) --output-on-failure -j$(JOBS) -R '$(TESTS)' -LE '^(long|bench)$$'
 
-test-long: all ## run the tests that take long
+test-long: all failpoints ## run the tests that take long
 	@$(in_base) ctest --test-dir $(BUILD) --output-on-failure -L '^long$$' --no-tests=error
 
 bench: all ## measure speed and memory, each beside its raw limit

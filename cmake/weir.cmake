@@ -17,6 +17,7 @@ endif()
 
 option(WEIR_TESTS "build the tests" ON)
 option(WEIR_PROGRAMS "build the programs; OFF: libraries and their tests alone" ON)
+option(WEIR_FAILPOINTS "named places that crash or fail on request, for tests alone; never in a release" OFF)
 set(WEIR_SANITIZE "" CACHE STRING "sanitizers, such as address,undefined or thread")
 set(WEIR_LOADER_ROOT "" CACHE PATH "a Debian 13 root whose loader and libraries the programs use on another host")
 
@@ -26,6 +27,9 @@ target_compile_options(weir_flags INTERFACE
   $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra -Werror -Wshadow -Wconversion -Wswitch-enum -Wstrict-prototypes
     -Wmissing-prototypes -Wvla -Wno-missing-field-initializers>)
 target_compile_definitions(weir_flags INTERFACE _GNU_SOURCE WEIR_VERSION="${PROJECT_VERSION}")
+if(WEIR_FAILPOINTS)
+  target_compile_definitions(weir_flags INTERFACE WEIR_FAILPOINTS)
+endif()
 target_include_directories(weir_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/gen)
 if(WEIR_SANITIZE)
   target_compile_options(weir_flags INTERFACE -fsanitize=${WEIR_SANITIZE} -fno-sanitize-recover=all)

@@ -12,6 +12,7 @@
  */
 #include <stdio.h>
 
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/link/rx_internal.h"
 
@@ -65,6 +66,7 @@ apply_reset(hello_call *call)
 
     if (must_hold(rx))
         return;
+    WEIR_FP("link.reset_taken.before");
     if (!LINK_MUTANT(RESET_KEEPS_CURSOR))
         link_rx_begin_at(rx, reset->start - 1);
     rx->reset_era = reset->era;

@@ -4,6 +4,8 @@
  */
 #include "common/link/rx_internal.h"
 
+#include "common/base/failpoint.h"
+
 typedef struct pump_call {
     weir_link_rx *rx;
     weir_link_send *send;
@@ -16,6 +18,10 @@ send_frame(pump_call *call, uint32_t field, const ProtobufCMessage *body)
     weir_link_rx *rx = call->rx;
 
     link_frame_build(&rx->frame, &rx->envelope, field, body);
+    if (field == LINK_FIELD_ACK && WEIR_FP_FAILS("link.ack.before"))
+        return false;
+    if (field == LINK_FIELD_ANSWER && WEIR_FP_FAILS("link.answer.before"))
+        return false;
     return call->send(call->ud, rx->link, weir_buffer_view(&rx->frame));
 }
 
@@ -68,6 +74,7 @@ send_due(pump_call *call)
     rx->nak_due = false;
     if (rx->ack_due && !send_ack(call, LINK_FIELD_ACK))
         return false;
+    WEIR_FP("link.ack.after");
     rx->ack_due = false;
     return true;
 }

@@ -20,6 +20,8 @@
  */
 #include "common/link/tx_internal.h"
 
+#include "common/base/failpoint.h"
+
 enum { RING_BYTES_DEFAULT = 8 << 20 };
 
 /* The outbox of this link, [acked + 1, end). */
@@ -147,6 +149,7 @@ weir_link_tx_append(weir_link_tx *tx, weir_batch *batch, const Weir__Internal__V
     const uint64_t seq = tx->next;
     uint8_t *data = NULL;
     size_t size = 0;
+    WEIR_FP_RETURN("link.append.before", reterr);
     const weir_code code = link_row_pack(tx->link, seq, row, &data, &size, reterr);
     if (code != WEIR_OK)
         return code;

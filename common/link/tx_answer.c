@@ -7,6 +7,7 @@
  */
 #include <stdio.h>
 
+#include "common/base/failpoint.h"
 #include "common/base/id.h"
 #include "common/base/log.h"
 #include "common/link/tx_internal.h"
@@ -108,6 +109,7 @@ open_link(answer_call *call, const Weir__Internal__V1__HelloAnswer *answer)
     const bool whole = link_boot_read(call->frame->boot, &boot);
 
     weir_assert(whole);
+    WEIR_FP("link.open.before");
     const bool same =
         tx->state == WEIR_LINK_OPEN && tx->has_peer_boot && link_boot_equal(&boot, &tx->peer_boot);
     tx->state = WEIR_LINK_OPEN;
@@ -187,6 +189,7 @@ on_ack(answer_call *call, const Weir__Internal__V1__Ack *ack, bool is_nak)
     /* A new boot of the receiver takes no rows before it has seen a HELLO. */
     if (!link_boot_is(&tx->peer_boot, call->frame->boot) && tx->hello_wait_ms == 0)
         link_tx_hello_now(tx);
+    WEIR_FP("link.ack_taken.before");
     tx->credit = ack->credit;
     if (link_tx_progress(tx, ack->cursor, call->now_ms))
         call->news |= WEIR_LINK_NEWS_ACKED;

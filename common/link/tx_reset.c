@@ -7,6 +7,7 @@
  * first row that stays.  Everything goes into the caller's batch with the record, so a crash leaves
  * the link before or after the RESET, never between.
  */
+#include "common/base/failpoint.h"
 #include "common/base/id.h"
 #include "common/base/log.h"
 #include "common/link/tx_internal.h"
@@ -126,6 +127,7 @@ weir_link_tx_reset(weir_link_tx *tx, uint64_t era,
 
     if (code != WEIR_OK || era == tx->reset_era)
         return code;
+    WEIR_FP_RETURN("link.reset.before", reterr);
     code = find_start(tx, era, batch, &start, reterr);
     if (code != WEIR_OK)
         return code;
@@ -139,5 +141,6 @@ weir_link_tx_reset(weir_link_tx *tx, uint64_t era,
     link_tx_record_change(tx, batch);
     weir_log(WEIR_LOG_WARN, "link.reset", WEIR_INT("link", tx->link), WEIR_INT("era", era),
         WEIR_INT("start", start));
+    WEIR_FP_RETURN("link.reset.after", reterr);
     return WEIR_OK;
 }

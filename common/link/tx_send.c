@@ -6,6 +6,7 @@
  * slow commits with a storm of duplicates, so RTO is max(2 s, 4 x smoothed ack time) and doubles to
  * 30 s; NAK does the fast path.
  */
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/link/tx_internal.h"
 
@@ -125,7 +126,8 @@ say_hello(pump_call *call)
 
     if (call->now_ms >= tx->hello_at_ms) {
         build_hello(tx);
-        if (call->send(call->ud, tx->link, weir_buffer_view(&tx->frame))) {
+        if (!WEIR_FP_FAILS("link.hello.before") &&
+            call->send(call->ud, tx->link, weir_buffer_view(&tx->frame))) {
             tx->hello_sent_ms = call->now_ms;
             schedule_hello(tx, call->now_ms);
         } else {
@@ -201,7 +203,9 @@ send_one(pump_call *call, uint64_t last, bool *ret_sent, weir_error *reterr)
     const uint64_t end = first + call->rows->count - 1;
     weir_assert(end < tx->next_committed || LINK_MUTANT(SEQ_REUSE)); /* R1 */
     link_frame_build_rows(&tx->frame, &tx->envelope, first, call->rows->rows, call->rows->count);
-    *ret_sent = call->send(call->ud, tx->link, weir_buffer_view(&tx->frame));
+    *ret_sent = !WEIR_FP_FAILS("link.send.before") &&
+        call->send(call->ud, tx->link, weir_buffer_view(&tx->frame));
+    WEIR_FP_RETURN("link.send.after", reterr);
     if (*ret_sent)
         count_sent(tx, first, end, call->now_ms);
     else

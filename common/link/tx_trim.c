@@ -7,6 +7,8 @@
  */
 #include "common/link/tx_internal.h"
 
+#include "common/base/failpoint.h"
+
 static void
 delete_rows(const weir_link_tx *tx, weir_batch *batch, uint64_t first, uint64_t last)
 {
@@ -27,7 +29,9 @@ trim_to(weir_link_tx *tx, weir_batch *batch, uint64_t last, weir_error *reterr)
     }
     tx->trimmed = last;
     link_tx_record_put(tx, batch, tx->next_committed);
-    return weir_store_commit(tx->store, batch, false, reterr);
+    WEIR_FP_RETURN("link.trim.before", reterr);
+    const weir_code code = weir_store_commit(tx->store, batch, false, reterr);
+    return code == WEIR_OK ? WEIR_FP_CODE("link.trim.after", reterr) : code;
 }
 
 weir_code

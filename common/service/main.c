@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/service/service_internal.h"
 
@@ -179,6 +180,8 @@ weir_service_main(int argc, char **argv, const weir_service_spec *spec)
     service_arguments arguments;
     weir_error error = { 0 };
 
+    if (weir_failpoints_listed(argc, argv))
+        return 0;
     weir_log_init(service.name, false, WEIR_LOG_INFO);
     if (service_arguments_parse(argc, argv, &arguments, &error) != WEIR_OK) {
         fprintf(stderr, "weir-%s: %s\n", service.name, error.message);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "common/base/clock.h"
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/service/service_internal.h"
 #include "common/wire/descriptors.h"
@@ -241,7 +242,10 @@ weir_code
 service_start(weir_service *service, weir_error *reterr)
 {
     for (size_t i = 0; i < STEP_COUNT; i++) {
-        const weir_code code = steps[i].begin(service, reterr);
+        weir_code code = WEIR_FP_CODE("service.start.step.before", reterr);
+
+        if (code == WEIR_OK)
+            code = steps[i].begin(service, reterr);
 
         if (code == WEIR_OK)
             continue;
@@ -293,8 +297,10 @@ service_stop(weir_service *service)
 {
     atomic_store(&service->private->draining, true);
     service_health_update(service);
+    WEIR_FP("service.drain.before");
     drain(service);
     const bool clean = stop_servers_and_shell(service);
+    WEIR_FP("service.drain.after");
     undo(service, STEP_COUNT);
     return clean;
 }

@@ -10,6 +10,7 @@
  */
 #include "common/base/assert.h"
 #include "common/base/clock.h"
+#include "common/base/failpoint.h"
 #include "common/base/limits.h"
 #include "common/base/random.h"
 #include "common/stage/stage_internal.h"
@@ -48,9 +49,11 @@ weir_stage_raise_era(weir_stage *stage, uint64_t era, weir_error *reterr)
 {
     if (era <= stage->era)
         return WEIR_OK;
+    WEIR_FP_RETURN("stage.era_raise.before", reterr);
     stage->era = era;
     put_era(stage);
     stage_links_set_era(stage);
+    WEIR_FP_RETURN("stage.era_raise.after", reterr);
     if (stage->options.ops->era_raised == NULL)
         return WEIR_OK;
     return stage->options.ops->era_raised(stage->options.core, stage, era, reterr);
@@ -59,6 +62,7 @@ weir_stage_raise_era(weir_stage *stage, uint64_t era, weir_error *reterr)
 static weir_code
 start_all(weir_stage *stage, weir_error *reterr)
 {
+    WEIR_FP_RETURN("stage.start.before", reterr);
     weir_code code =
         weir_link_identity_start(stage->options.store, weir_service_name(stage->options.service),
             stage->options.identity_random, &stage->identity, reterr);
@@ -69,10 +73,13 @@ start_all(weir_stage *stage, weir_error *reterr)
         code = stage_links_start(stage, reterr);
     if (code == WEIR_OK)
         code = stage->options.ops->start(stage->options.core, stage, reterr);
+    if (code == WEIR_OK)
+        code = WEIR_FP_CODE("stage.start.loaded", reterr);
     if (code != WEIR_OK)
         return code;
     put_era(stage);
-    return weir_stage_commit(stage, reterr);
+    code = weir_stage_commit(stage, reterr);
+    return code == WEIR_OK ? WEIR_FP_CODE("stage.start.after", reterr) : code;
 }
 
 weir_code
@@ -138,6 +145,7 @@ weir_stage_begin(weir_stage *stage, int64_t now_ms, uint64_t random)
 weir_code
 weir_stage_on_request(weir_stage *stage, const weir_request *request, weir_error *reterr)
 {
+    WEIR_FP_RETURN("stage.request.before", reterr);
     stage->event_count++;
     if (request->kind == WEIR_REQUEST_APPLY_ERA)
         return stage_links_apply_era(stage, request, reterr);
@@ -150,7 +158,9 @@ weir_stage_on_job(weir_stage *stage, weir_job *job, weir_error *reterr)
     weir_assert(stage->jobs_running > 0);
     stage->jobs_running--;
     stage->event_count++;
-    const weir_code code = stage->options.ops->job_done(stage->options.core, stage, job, reterr);
+    weir_code code = WEIR_FP_CODE("stage.job_done.before", reterr);
+    if (code == WEIR_OK)
+        code = stage->options.ops->job_done(stage->options.core, stage, job, reterr);
     job->destroy(job);
     return code;
 }
@@ -160,6 +170,7 @@ weir_stage_on_time(weir_stage *stage, weir_error *reterr)
 {
     if (stage->wake_at_ms == 0 || stage->wake_at_ms > stage->now_ms)
         return WEIR_OK;
+    WEIR_FP_RETURN("stage.wake.before", reterr);
     stage->wake_at_ms = 0;
     stage->event_count++;
     if (stage->options.ops->wake == NULL) /* what is due is done at the end of the round */
@@ -200,6 +211,7 @@ send_lifecycle(weir_stage *stage, weir_error *reterr)
     weir_code code = WEIR_OK;
 
     for (size_t at = 0; at < stage->lifecycle_count && code == WEIR_OK;) {
+        WEIR_FP_RETURN("stage.events.before", reterr);
         Weir__Internal__V1__EventsRow events = WEIR__INTERNAL__V1__EVENTS_ROW__INIT;
         Weir__Internal__V1__Row row = WEIR__INTERNAL__V1__ROW__INIT;
 
@@ -219,11 +231,12 @@ commit_batch(weir_stage *stage, weir_error *reterr)
 {
     if (weir_batch_count(stage->batch) == 0)
         return WEIR_OK;
+    WEIR_FP_RETURN("stage.commit.before", reterr);
     const int64_t begun_us = weir_clock_mono_us();
     const weir_code code = weir_store_commit(stage->options.store, stage->batch, true, reterr);
 
     stage->commit_us_total += (uint64_t)(weir_clock_mono_us() - begun_us);
-    return code;
+    return code == WEIR_OK ? WEIR_FP_CODE("stage.commit.after", reterr) : code;
 }
 
 weir_code
@@ -273,18 +286,24 @@ weir_stage_release(weir_stage *stage, int64_t *ret_wake_ms, weir_error *reterr)
     const weir_stage_env *env = &stage->options.env;
     int64_t wake_ms = stage->wake_at_ms != 0 ? stage->wake_at_ms : INT64_MAX;
 
-    for (size_t i = 0; i < stage->reply_count; i++)
+    WEIR_FP_RETURN("stage.release.before", reterr);
+    for (size_t i = 0; i < stage->reply_count; i++) {
+        WEIR_FP("stage.reply.before");
         env->reply(env->ud, stage->replies[i].reply_to, stage->replies[i].error,
             stage->replies[i].response);
+        WEIR_FP("stage.reply.after");
+    }
     stage->reply_count = 0;
     const weir_code code = stage_links_pump(stage, &wake_ms, reterr);
     for (size_t i = 0; i < stage->job_count; i++) {
+        WEIR_FP("stage.job.before");
         stage->jobs_running++;
         env->job(env->ud, stage->jobs[i]);
     }
     stage->job_count = 0;
     publish_status(stage);
     *ret_wake_ms = wake_ms;
+    WEIR_FP_RETURN("stage.release.after", reterr);
     return code != WEIR_OK ? code : stage_links_trim(stage, false, reterr);
 }
 
@@ -309,12 +328,16 @@ weir_stage_is_idle(const weir_stage *stage)
 weir_code
 weir_stage_stop_clean(weir_stage *stage, weir_error *reterr)
 {
+    WEIR_FP_RETURN("stage.stop.before", reterr);
     weir_code code = stage_links_trim(stage, true, reterr);
 
     if (code == WEIR_OK)
         code = weir_link_identity_stop(stage->batch, reterr);
-    return code != WEIR_OK ? code
-                           : weir_store_commit(stage->options.store, stage->batch, true, reterr);
+    if (code == WEIR_OK)
+        code = WEIR_FP_CODE("stage.stop.trimmed", reterr);
+    if (code == WEIR_OK)
+        code = weir_store_commit(stage->options.store, stage->batch, true, reterr);
+    return code == WEIR_OK ? WEIR_FP_CODE("stage.stop.after", reterr) : code;
 }
 
 /* ---- the core's side ---- */

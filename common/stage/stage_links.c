@@ -5,6 +5,7 @@
  * core's effects in step.
  */
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/stage/stage_internal.h"
 #include "weir/internal/v1/service.pb-c.h"
@@ -96,8 +97,10 @@ deliver_row(void *ud, uint32_t link, uint64_t seq, const Weir__Internal__V1__Row
     stage->event_count++;
     if (code != WEIR_OK)
         return code;
-    return stage->options.ops->row(stage->options.core, stage, weir_link_kind_of(link), seq, row,
-        packed, reterr);
+    WEIR_FP_RETURN("stage.row.before", reterr);
+    const weir_code taken = stage->options.ops->row(stage->options.core, stage,
+        weir_link_kind_of(link), seq, row, packed, reterr);
+    return taken == WEIR_OK ? WEIR_FP_CODE("stage.row.after", reterr) : taken;
 }
 
 static weir_code
@@ -136,6 +139,8 @@ weir_stage_on_frame(weir_stage *stage, uint32_t link, weir_bytes bytes, weir_err
 
     weir_assert(kind > WEIR_LINK_NONE && kind < WEIR_LINK_COUNT);
     stage->event_count++;
+    if (WEIR_FP_FAILS("link.receive.before")) /* as a frame that was lost */
+        return WEIR_OK;
     /* A damaged frame is as good as a lost one: the timers of the link send it again. */
     if (weir_link_frame_decode(bytes, stage->arena, &frame, &malformed) != WEIR_OK)
         return WEIR_OK;
@@ -270,6 +275,7 @@ stage_links_apply_era(weir_stage *stage, const weir_request *request, weir_error
     }
     if (code != WEIR_OK)
         return code;
+    WEIR_FP_RETURN("stage.era_apply.after", reterr);
     if (is_applied)
         stage->applied_era = apply->era;
     Weir__Internal__V1__ApplyEraResponse *response =

@@ -11,6 +11,7 @@
 #include "common/stage/work.h"
 
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/domain/backoff.h"
 #include "common/stage/work_internal.h"
@@ -162,6 +163,7 @@ defer(weir_work *work, weir_stage *stage, weir_work_item *item, bool parked)
         work->parked_count++;
     if (!is_new && !parked && was_parked)
         work->parked_count--;
+    WEIR_FP("work.defer.before");
     if (item->record->since_ms == 0)
         item->record->since_ms = weir_stage_now_ms(stage);
     item->record->due_ms = weir_stage_now_ms(stage) +
@@ -179,6 +181,7 @@ defer(weir_work *work, weir_stage *stage, weir_work_item *item, bool parked)
 static weir_code
 give_up(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error *reterr)
 {
+    WEIR_FP_RETURN("work.give_up.before", reterr);
     log_failure(work, item, "document.failed");
     tell(work, stage, item, WEIR__INTERNAL__V1__LIFECYCLE_KIND__LIFECYCLE_KIND_FAILED);
     return leave(work, stage, item, reterr);
@@ -231,6 +234,7 @@ settle(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error *ret
         return WEIR_OK;
     if (item->result.code != WEIR_OK)
         return settle_failure(work, stage, item, reterr);
+    WEIR_FP_RETURN("work.emit.before", reterr);
     const weir_code code = work->ops.emit(work->core, stage, item, item->payload, reterr);
     return code != WEIR_OK ? code : leave(work, stage, item, reterr);
 }
@@ -302,6 +306,7 @@ set_head_aside(weir_work *work, weir_stage *stage, bool is_behind)
         let_head_go(work, stage);
         return WEIR_OK;
     }
+    WEIR_FP("work.set_aside.before");
     weir_work_item *item = pop_head(work, stage);
     item->record->crash_count = item->state == WORK_RUNNING ? 1 : 0;
     item->record->due_ms = is_behind ? 0 : weir_stage_now_ms(stage);
@@ -450,6 +455,7 @@ quarantine(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error 
     weir_error_set(&killed, WEIR_WORKER_KILLED,
         "the process ended %u times over this document; it is set aside so that others go on",
         item->record->crash_count);
+    WEIR_FP("work.quarantine.before");
     item->record->attempt_count++;
     record_failure(work, stage, item, &killed, true);
     const weir_code code = give_up(work, stage, item, reterr);
@@ -461,6 +467,7 @@ quarantine(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error 
 static weir_code
 begin_deferred(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error *reterr)
 {
+    WEIR_FP("work.deferred.before");
     item->alone = item->record->crash_count > 0;
     item->record->crash_count++;
     work_record_put(work, stage, item, false);
@@ -717,6 +724,7 @@ settle_deferred(weir_work *work, weir_stage *stage, weir_work_item *item, weir_e
 
     if (code != WEIR_OK)
         return code;
+    WEIR_FP("work.deferred.done");
     if (!is_behind || item->dropped)
         return settle(work, stage, item, reterr);
     queue_behind(work, stage, item);

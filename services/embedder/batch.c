@@ -9,6 +9,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/clock.h"
+#include "common/base/failpoint.h"
 #include "common/base/limits.h"
 
 enum { WIDTHS = 10, HASH_BATCH_FACTOR = 16, PIECES_MAX = 256 };
@@ -299,7 +300,10 @@ embed_batch(embedder_job *job)
         code =
             check_model(embedder_model_facts(model), spec_of(job->pieces[0]->row), &job->failure);
     if (code == WEIR_OK)
+        code = WEIR_FP_CODE("embedder.embed.before", &job->failure);
+    if (code == WEIR_OK)
         embed_range(job, model, 0, job->count);
+    WEIR_FP("embedder.embed.after");
     if (code == WEIR_OK && job->failures != NULL)
         code = WEIR_EMBED_FAILED;
     if (observer->embedded != NULL)

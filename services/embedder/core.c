@@ -4,6 +4,7 @@
 #include "services/embedder/core.h"
 
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
 #include "common/domain/backoff.h"
@@ -228,6 +229,7 @@ send_row(weir_stage *stage, const embedder_row *row, weir_error *reterr)
     out.handed_over_ms = 0; /* now */
     out.payload_case = WEIR__INTERNAL__V1__ROW__PAYLOAD_VECTORS;
     out.vectors = &vectors;
+    WEIR_FP_RETURN("embedder.emit.before", reterr);
     return weir_stage_send(stage, WEIR_LINK_EMBEDDER_INDEXER, &out, NULL, reterr);
 }
 

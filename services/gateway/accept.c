@@ -6,6 +6,7 @@
  * same revision for ever.
  */
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/limits.h"
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
@@ -271,6 +272,7 @@ accept_revision(gateway_core *core, weir_stage *stage, const accept_command *com
 {
     const bool is_new = document->newest_revision == 0;
 
+    WEIR_FP_RETURN("gateway.accept.before", reterr);
     fill_revision(stage, command, revision);
     put_source(core, stage, id, command->request);
     if (is_new || document->deleted_below == document->newest_revision)
@@ -287,6 +289,7 @@ accept_revision(gateway_core *core, weir_stage *stage, const accept_command *com
     gateway_put_document(core, stage, id->collection->record->collection_no, id->document_id,
         document);
     gateway_tell(stage, id, revision, LIFECYCLE(ACCEPTED));
+    WEIR_FP_RETURN("gateway.accept.after", reterr);
     return gateway_hand_over(core, stage, id, revision, document->deleted_below, GATEWAY_LANE_NEW,
         reterr);
 }
@@ -450,6 +453,7 @@ gateway_send_tombstone(weir_stage *stage, const revision_id *id, int64_t delete_
     row_message row = WEIR__INTERNAL__V1__ROW__INIT;
     Weir__Internal__V1__DeleteRow tombstone = WEIR__INTERNAL__V1__DELETE_ROW__INIT;
 
+    WEIR_FP_RETURN("gateway.tombstone.before", reterr);
     tombstone.delete_time_ms = delete_time_ms;
     row.tenant = id->collection->record->tenant;
     row.collection_no = id->collection->record->collection_no;
@@ -467,6 +471,7 @@ delete_document(gateway_core *core, weir_stage *stage, const revision_id *id,
 {
     revision_record revision = WEIR__INTERNAL__V1__REVISION_RECORD__INIT;
 
+    WEIR_FP_RETURN("gateway.delete.before", reterr);
     revision.epoch = 1;
     revision.era = weir_stage_era(stage);
     revision.is_delete = true;
@@ -642,6 +647,7 @@ gateway_on_retry(gateway_core *core, weir_stage *stage, const weir_request *requ
         id.revision = seen->revision;
         return answer_retry(core, stage, request, &id, false, reterr);
     }
+    WEIR_FP_RETURN("gateway.retry.before", reterr);
     code = find_failed(core, stage, request, &id, wanted->revision, &revision, reterr);
     if (code != WEIR_OK || revision == NULL)
         return code;

@@ -6,6 +6,7 @@
  * last.  A crash between leaves the entry: it is moved by the next start.
  */
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/limits.h"
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
@@ -19,6 +20,7 @@ send_document(weir_stage *stage, const revision_id *id, const revision_record *r
     row_message row = WEIR__INTERNAL__V1__ROW__INIT;
     Weir__Internal__V1__DocumentRow document = WEIR__INTERNAL__V1__DOCUMENT_ROW__INIT;
 
+    WEIR_FP_RETURN("gateway.dispatch.before", reterr);
     document.spec = id->collection->record->spec;
     document.by_reference = revision->size_bytes > WEIR_INLINE_BODY_BYTES_MAX;
     document.size_bytes = revision->size_bytes;
@@ -307,6 +309,7 @@ gateway_resolve(gateway_core *core, weir_stage *stage, weir_link_kind link, row_
     bool found = false;
 
     (void)core;
+    WEIR_FP_RETURN("gateway.resolve.before", reterr);
     if (link != WEIR_LINK_GATEWAY_INGEST || row->document == NULL || row->document->by_reference)
         return WEIR_OK;
     const weir_code code = weir_store_get(weir_stage_store(stage), NULL,

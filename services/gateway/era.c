@@ -11,6 +11,7 @@
  * a second kind of RESET.
  */
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
@@ -37,6 +38,7 @@ send_seeds(seeding *seeds, bool done, weir_error *reterr)
 
     if (seeds->count == 0 && !done)
         return WEIR_OK;
+    WEIR_FP_RETURN("gateway.seed.before", reterr);
     seed.entries = seeds->entries;
     seed.n_entries = seeds->count;
     seed.done = done;
@@ -230,6 +232,7 @@ open_gate(weir_stage *stage, const weir_link_tx_status *status, weir_error *rete
     row_message row = WEIR__INTERNAL__V1__ROW__INIT;
     Weir__Internal__V1__GateRow gate = WEIR__INTERNAL__V1__GATE_ROW__INIT;
 
+    WEIR_FP_RETURN("gateway.gate.before", reterr);
     gate.boot_counter = status->peer_boot_counter;
     gate.boot_random.data = (uint8_t *)(uintptr_t)status->peer_boot_random;
     gate.boot_random.len = WEIR_BOOT_RANDOM_SIZE;
@@ -309,6 +312,7 @@ on_loss(gateway_core *core, weir_stage *stage, weir_service_id service, const ui
 
     if (memcmp(core->refused_id[service], store_id, WEIR_STORE_ID_SIZE) == 0)
         return WEIR_OK;
+    WEIR_FP_RETURN("gateway.loss.before", reterr);
     code = weir_stage_raise_era(stage, weir_stage_era(stage) + 1, reterr);
     if (code == WEIR_OK)
         code = reset_own_link(stage, service, store_id, &refusal);
@@ -479,6 +483,7 @@ redrive_document(void *ud, collection_entry *collection, const char *document_id
             &revision, reterr);
         if (code != WEIR_OK || revision == NULL || !needs_redrive(run->core, run->stage, revision))
             continue;
+        WEIR_FP_RETURN("gateway.redrive.document", reterr);
         forget_searchable(run, collection_no, document_id, document, number);
         code = gateway_raise(run->core, run->stage, &id, revision, GATEWAY_LANE_REDRIVE, reterr);
     }
@@ -492,6 +497,7 @@ gateway_redrive_some(gateway_core *core, weir_stage *stage, weir_error *reterr)
 
     if (!core->is_redriving)
         return WEIR_OK;
+    WEIR_FP_RETURN("gateway.redrive.before", reterr);
     weir_buffer after = { 0 };
     weir_buffer_append(&after, core->redrive_after.data, core->redrive_after.size);
     const weir_code code = visit_documents(core, stage, weir_buffer_view(&after), REDRIVE_PER_ROUND,

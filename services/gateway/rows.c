@@ -6,6 +6,7 @@
  * maximum for READY.  A repeated row changes nothing.
  */
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
@@ -69,6 +70,7 @@ gateway_raise(gateway_core *core, weir_stage *stage, const revision_id *id,
     if (code != WEIR_OK)
         return code;
     weir_assert(document != NULL);
+    WEIR_FP_RETURN("gateway.raise.before", reterr);
     core->retried_total += lane == GATEWAY_LANE_NEW;
     revision->epoch++;
     revision->era = weir_stage_era(stage);
@@ -84,6 +86,7 @@ record_ready(gateway_core *core, weir_stage *stage, const revision_id *id,
     document_record *document, revision_record *revision, const Weir__Internal__V1__ReadyRow *ready,
     weir_error *reterr)
 {
+    WEIR_FP_RETURN("gateway.ready.before", reterr);
     revision->chunk_count = ready->chunk_count;
     revision->token_count = ready->token_count;
     revision->ready_time_ms = ready->ready_time_ms;
@@ -126,6 +129,7 @@ on_deleted(gateway_core *core, weir_stage *stage, const revision_id *id, documen
 {
     if (id->revision <= document->delete_confirmed)
         return WEIR_OK;
+    WEIR_FP_RETURN("gateway.deleted.before", reterr);
     document->delete_confirmed = id->revision;
     gateway_put_document(core, stage, id->collection->record->collection_no, id->document_id,
         document);
@@ -166,6 +170,7 @@ on_give_up(gateway_core *core, weir_stage *stage, const revision_id *id, revisio
         tell_dropped(stage, id, revision, epoch);
         return WEIR_OK;
     }
+    WEIR_FP_RETURN("gateway.give_up.before", reterr);
     revision->failure = failure;
     if (failure != NULL)
         revision->stage = failure->stage;

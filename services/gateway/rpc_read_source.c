@@ -6,6 +6,7 @@
  * meanwhile (superseded, deleted) is NOT_FOUND: the reader settles its row without work.
  */
 #include "services/gateway/keys.h"
+#include "common/base/failpoint.h"
 #include "services/gateway/rpcs.h"
 
 typedef Weir__Internal__V1__ReadSourceRequest source_request;
@@ -29,6 +30,7 @@ send_parts(weir_rpc_call *call, source_flow *flow)
         part.data.data = flow->body.data + flow->sent;
         part.data.len = left < PART_BYTES_MAX ? left : PART_BYTES_MAX;
         flow->sent += part.data.len;
+        WEIR_FP("gateway.read_source.part");
         const weir_rpc_sent sent = weir_rpc_send(call, &part.base);
         if (sent == WEIR_RPC_FULL && flow->sent < flow->body.size)
             return; /* `writable` goes on */
@@ -51,6 +53,8 @@ read_source(gateway *self, weir_rpc_call *call, const source_request *request)
         gateway_key_source(&key, request->collection_no, request->document_id, request->revision),
         &flow->body, &found, &error);
     weir_buffer_fini(&key);
+    if (code == WEIR_OK)
+        code = WEIR_FP_CODE("gateway.read_source.before", &error);
     if (code == WEIR_OK && !found)
         code = weir_error_set(&error, WEIR_NOT_FOUND,
             "the source of that revision is not kept any more");

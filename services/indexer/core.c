@@ -9,6 +9,7 @@
 #include "services/indexer/core_internal.h"
 
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/wire/wire.h"
 
@@ -367,6 +368,7 @@ core_committed(void *self, weir_stage *stage)
     __atomic_store_n(&core->seeded_era, core->new_seeded_era, __ATOMIC_RELEASE);
     if (!core->may_decide || indexer_gate_is_open(core))
         return;
+    WEIR_FP("indexer.gate.after");
     __atomic_store_n(&core->gate_is_open, true, __ATOMIC_RELEASE);
     if (core->options.gate_opened != NULL)
         core->options.gate_opened(core->options.ud);

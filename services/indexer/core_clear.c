@@ -7,6 +7,7 @@
  * of it is kept on disk.
  */
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "services/indexer/core_internal.h"
 
 static indexer_litter *
@@ -133,6 +134,7 @@ clear_keys(indexer_core *core, weir_stage *stage, weir_error *reterr)
     while (budget > 0 && !STAILQ_EMPTY(&core->clearing)) {
         indexer_litter *litter = STAILQ_FIRST(&core->clearing);
         bool done = false;
+        WEIR_FP_RETURN("indexer.clear.before", reterr);
         const weir_code code = delete_litter(core, stage, litter, &budget, &done, reterr);
 
         if (code != WEIR_OK)

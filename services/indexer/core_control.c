@@ -6,6 +6,7 @@
  * process end first.
  */
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/wire/wire.h"
 #include "services/indexer/core_internal.h"
@@ -70,7 +71,9 @@ indexer_take_delete(indexer_core *core, weir_stage *stage, const indexer_row *ro
 
     if (code != WEIR_OK || !is_known)
         return code;
+    WEIR_FP_RETURN("indexer.delete.before", reterr);
     code = delete_document(core, stage, &document, row->revision);
+    WEIR_FP("indexer.delete.after");
     /* A duplicate is answered too: the gateway may have lost the first answer with its memory of
      * it. */
     return code == WEIR_OK ? send_deleted(stage, &document, reterr) : code;
@@ -128,8 +131,10 @@ indexer_take_seed(indexer_core *core, weir_stage *stage, const indexer_row *row,
 {
     weir_code code = WEIR_OK;
 
+    WEIR_FP_RETURN("indexer.seed.before", reterr);
     for (size_t i = 0; i < row->seed->n_entries && code == WEIR_OK; i++)
         code = seed_entry(core, stage, row->seed->entries[i], reterr);
+    WEIR_FP("indexer.seed.after");
     if (code != WEIR_OK || !row->seed->done || row->era <= core->new_seeded_era)
         return code;
 
@@ -146,6 +151,7 @@ indexer_take_seed(indexer_core *core, weir_stage *stage, const indexer_row *row,
 void
 indexer_take_gate(indexer_core *core, weir_stage *stage, const indexer_row *row)
 {
+    WEIR_FP("indexer.gate.before");
     const weir_link_identity *self = weir_stage_identity(stage);
     const ProtobufCBinaryData random = row->gate->boot_random;
 
@@ -217,7 +223,9 @@ answer_revoke(indexer_core *core, weir_stage *stage, const indexer_row *row, wei
 
     if (code != WEIR_OK || !is_known)
         return code;
+    WEIR_FP_RETURN("indexer.revoke.before", reterr);
     const verdict said = revoke_document(core, stage, &document, row->revision, row->epoch);
+    WEIR_FP_RETURN("indexer.revoke.after", reterr);
     code = send_answer(stage, &document, row, said, reterr);
     /* The gateway may never have heard of the READY that refuses the revoke. */
     if (code == WEIR_OK && document.record->ready_revision >= row->revision)

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/limits.h"
 #include "services/indexer/core_internal.h"
 #include "weir/v1/document.pb-c.h"
@@ -284,12 +285,14 @@ make_ready(indexer_core *core, weir_stage *stage, indexer_document *document,
         return weir_error_set(reterr, WEIR_CORRUPT,
             "revision %" PRId64 " of %s is staged without its metadata", owner.revision,
             owner.document_id);
+    WEIR_FP_RETURN("indexer.ready.before", reterr);
     indexer_register_make_ready(document->record, weir_stage_arena(stage), staged,
         weir_stage_now_ms(stage), &left);
     document->record->media_type = metadata->media_type;
     indexer_document_save(stage, document);
     indexer_retire(core, document, &left);
     report_ready(stage, document);
+    WEIR_FP_RETURN("indexer.ready.after", reterr);
     return indexer_send_ready(stage, document, reterr);
 }
 
@@ -298,6 +301,7 @@ stage_chunks(arrival *at, weir_error *reterr)
 {
     uint32_t count = 0;
 
+    WEIR_FP_RETURN("indexer.stage.before", reterr);
     know_vectors(at);
     indexer_staged *staged = indexer_register_obtain(at->document.record,
         weir_stage_arena(at->stage), at->owner.revision, at->owner.epoch);
@@ -314,6 +318,7 @@ stage_chunks(arrival *at, weir_error *reterr)
     }
     if (indexer_staged_is_complete(staged) && at->core->may_decide)
         return make_ready(at->core, at->stage, &at->document, staged, reterr);
+    WEIR_FP_RETURN("indexer.stage.incomplete", reterr);
     indexer_document_save(at->stage, &at->document);
     if (indexer_staged_is_complete(staged))
         indexer_push_pending(at->core, at->document.collection, &at->owner);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "services/indexer/view.h"
 
 typedef Weir__Internal__V1__SearchVectorsRequest search_request;
@@ -429,12 +430,15 @@ indexer_search(indexer_core *core, const search_request *request, search_respons
      * snapshot. */
     response->complete = indexer_gate_is_open(core);
     response->exact = true;
+    WEIR_FP_RETURN("indexer.search.before", reterr);
     indexer_view_begin(&self.view, core, arena);
     self.collection =
         indexer_collections_find_for(&core->collections, request->collection_no, request->tenant);
     if (self.collection != NULL)
         self.index = indexer_collection_index(self.collection);
-    code = run(&self, response, reterr);
+    code = WEIR_FP_CODE("indexer.search.snapshot", reterr);
+    if (code == WEIR_OK)
+        code = run(&self, response, reterr);
     indexer_hits_fini(&self.hits);
     weir_free(self.verdicts);
     indexer_view_end(&self.view);

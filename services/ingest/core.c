@@ -4,6 +4,7 @@
 #include "services/ingest/core.h"
 
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
 #include "services/ingest/job.h"
@@ -60,6 +61,7 @@ send_rows(weir_stage *stage, const row_message *row, const ingest_rows *rows, we
     out.payload_case = WEIR__INTERNAL__V1__ROW__PAYLOAD_CHUNKS;
     for (size_t i = 0; i < rows->count && code == WEIR_OK; i++) {
         out.chunks = &rows->rows[i];
+        WEIR_FP_RETURN("ingest.emit.before", reterr);
         code = weir_stage_send(stage, WEIR_LINK_INGEST_EMBEDDER, &out, NULL, reterr);
     }
     return code;

@@ -8,6 +8,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/clock.h"
+#include "common/base/failpoint.h"
 #include "common/base/hash.h"
 #include "common/base/limits.h"
 #include "services/ingest/chunk.h"
@@ -61,8 +62,11 @@ get_source(const ingest_job *job, weir_buffer *read, weir_bytes *ret_source, boo
         if (job->options->read_source == NULL)
             return weir_error_set(reterr, WEIR_SERVICE_UNAVAILABLE,
                 "nobody reads large bodies here");
-        const weir_code code =
-            job->options->read_source(job->options->read_source_ud, job->row, read, reterr);
+        weir_code code = WEIR_FP_CODE("ingest.read_source.before", reterr);
+
+        if (code == WEIR_OK)
+            code = job->options->read_source(job->options->read_source_ud, job->row, read, reterr);
+        WEIR_FP("ingest.read_source.after");
 
         *ret_gone = is_gone(code);
         if (code != WEIR_OK)
@@ -224,6 +228,8 @@ work(ingest_job *job, weir_error *reterr)
             reterr);
     if (code == WEIR_OK)
         code = get_source(job, &read, &source, &gone, reterr);
+    if (code == WEIR_OK)
+        code = WEIR_FP_CODE("ingest.parse.before", reterr);
     if (code == WEIR_OK && !gone)
         code = parse_and_cut(job, tokenizer, source, reterr);
     weir_buffer_fini(&read);
@@ -241,6 +247,7 @@ run(weir_job *base)
         observer->busy(observer->ud, 1);
     if (work(job, &job->result) == WEIR_OK)
         job->result.code = WEIR_OK;
+    WEIR_FP("ingest.parse.after");
     if (observer->busy != NULL)
         observer->busy(observer->ud, -1);
     if (observer->worked != NULL)

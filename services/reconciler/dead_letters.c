@@ -8,6 +8,7 @@
  * with this volume.
  */
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/wire/wire.h"
 #include "services/reconciler/core_internal.h"
@@ -45,6 +46,7 @@ reconciler_has_dead_letter(reconciler_core *core, weir_stage *stage, const lifec
 static void
 drop(reconciler_core *core, weir_stage *stage, weir_bytes key)
 {
+    WEIR_FP("reconciler.dead_letter.drop");
     weir_assert(core->dead_letters > 0);
     core->dead_letters--;
     weir_batch_delete(weir_stage_batch(stage), key);
@@ -121,10 +123,12 @@ reconciler_put_dead_letter(reconciler_core *core, weir_stage *stage, const lifec
         confirm(core, stage, event, found);
         return WEIR_OK;
     }
+    WEIR_FP_RETURN("reconciler.dead_letter.before", reterr);
     core->dead_letters += found == NULL;
     core->dead_lettered_total++;
     put(core, stage, event, failure);
     log_made(event, failure);
+    WEIR_FP_RETURN("reconciler.dead_letter.after", reterr);
     return WEIR_OK;
 }
 
@@ -194,7 +198,7 @@ weir_code
 reconciler_on_seed(reconciler_core *core, weir_stage *stage, const row_message *row,
     weir_error *reterr)
 {
-    weir_code code = WEIR_OK;
+    weir_code code = WEIR_FP_CODE("reconciler.seed.before", reterr);
 
     for (size_t i = 0; i < row->seed->n_entries && code == WEIR_OK; i++) {
         const Weir__Internal__V1__SeedEntry *entry = row->seed->entries[i];

@@ -12,6 +12,7 @@
  * changes nothing.
  */
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/limits.h"
 #include "common/wire/wire.h"
 #include "services/reconciler/core_internal.h"
@@ -37,6 +38,7 @@ get(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
 static void
 drop(reconciler_core *core, weir_stage *stage, const lifecycle_event *event)
 {
+    WEIR_FP("reconciler.ending.drop");
     weir_assert(core->endings > 0);
     core->endings--;
     weir_batch_delete(weir_stage_batch(stage), key_of(core, event));
@@ -69,6 +71,7 @@ ask_revoke(reconciler_core *core, weir_stage *stage, const lifecycle_event *even
     weir_stage_put(stage, key_of(core, event), &ending->base);
     row.payload_case = WEIR__INTERNAL__V1__ROW__PAYLOAD_REVOKE;
     row.revoke = &revoke;
+    WEIR_FP_RETURN("reconciler.revoke.before", reterr);
     return weir_stage_send(stage, WEIR_LINK_RECONCILER_INDEXER, &row, NULL, reterr);
 }
 
@@ -115,6 +118,7 @@ ask_give_up(reconciler_core *core, weir_stage *stage, const lifecycle_event *eve
     give_up.failure = ending->failure;
     row.payload_case = WEIR__INTERNAL__V1__ROW__PAYLOAD_GIVE_UP;
     row.give_up = &give_up;
+    WEIR_FP_RETURN("reconciler.give_up.before", reterr);
     return weir_stage_send(stage, WEIR_LINK_RECONCILER_GATEWAY, &row, NULL, reterr);
 }
 
