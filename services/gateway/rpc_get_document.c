@@ -21,7 +21,7 @@ typedef Weir__Internal__V1__GetJournalResponse journal_response;
 typedef Weir__Internal__V1__LifecycleEvent lifecycle_event;
 typedef Weir__Internal__V1__LearnCommand learn_command;
 
-enum { INDEXER_MS = 2000, JOURNAL_MS = 200 };
+enum { INDEXER_MS = 2000, JOURNAL_MS = 200, LOOKS_MAX = 32 };
 
 #define KIND(name_) WEIR__INTERNAL__V1__LIFECYCLE_KIND__LIFECYCLE_KIND_##name_
 
@@ -39,6 +39,7 @@ typedef struct get_flow {
     weir_rpc_call *call;
     const get_request *request;
     gateway_found found;
+    uint32_t looks;
     int left; /* answers still out; atomic */
 
     /* each written by one answer, read after the last */
@@ -71,26 +72,53 @@ add_progress(const get_flow *flow, Weir__V1__Document *view, weir_arena *arena)
     view->next_attempt_time = gateway_view_time(arena, seen->due_ms);
 }
 
+static void begin_look(get_flow *flow);
+
+/* A delete that the indexer has not confirmed: a search may find what it ends, while the record,
+ * also that of a revision above it, says that nothing can be found. */
+static bool
+is_unconfirmed(const gateway_found *found)
+{
+    return found->document->delete_confirmed < found->document->deleted_below &&
+        found->document->searchable_revision < found->document->deleted_below;
+}
+
 static void
-answer(get_flow *flow)
+reply(get_flow *flow)
 {
     weir_arena *arena = weir_rpc_call_arena(flow->call);
     Weir__V1__GetDocumentResponse response = WEIR__V1__GET_DOCUMENT_RESPONSE__INIT;
-    weir_error error = { .code = WEIR_OK };
-    gateway_look look;
 
-    gateway_look_begin(&look, flow->self->service->store, arena);
-    const weir_code code =
-        gateway_look_find(&look, gateway_tenant(flow->call), flow->request->collection_id,
-            flow->request->document_id, flow->found.number, &flow->found, &error);
-    gateway_look_end(&look);
-    if (code != WEIR_OK) {
-        weir_rpc_fail(flow->call, &error);
-        return;
-    }
     response.document = gateway_found_view(arena, &flow->found);
     add_progress(flow, response.document, arena);
     weir_rpc_reply(flow->call, &response.base);
+}
+
+static weir_code
+find(get_flow *flow, weir_error *reterr)
+{
+    gateway_look look;
+
+    gateway_look_begin(&look, flow->self->service->store, weir_rpc_call_arena(flow->call));
+    const weir_code code = gateway_look_find(&look, gateway_tenant(flow->call),
+        flow->request->collection_id, flow->request->document_id, flow->request->revision,
+        &flow->found, reterr);
+    gateway_look_end(&look);
+    return code;
+}
+
+static void
+answer(get_flow *flow)
+{
+    const int64_t before = flow->found.number;
+    weir_error error = { .code = WEIR_OK };
+
+    if (find(flow, &error) != WEIR_OK)
+        weir_rpc_fail(flow->call, &error);
+    else if (flow->found.number == before && !is_unconfirmed(&flow->found))
+        reply(flow);
+    else
+        begin_look(flow);
 }
 
 static void
@@ -105,7 +133,7 @@ learned(void *context, const weir_error *error, const ProtobufCMessage *response
         answer(flow);
 }
 
-/* A delete shows once the indexer has confirmed it: until then a search may find what it ends. */
+/* A delete shows once the indexer has confirmed it. */
 static void
 wait_for_delete(get_flow *flow)
 {
@@ -116,7 +144,7 @@ wait_for_delete(get_flow *flow)
     weir__internal__v1__wait_command__init(command);
     command->collection_id = flow->request->collection_id;
     command->document_id = flow->request->document_id;
-    command->revision = flow->found.number;
+    command->revision = flow->found.document->deleted_below;
     command->wait_until_ms = gateway_wait_until(flow->call, INDEXER_MS);
     if (weir_shell_submit(flow->self->service->shell, GATEWAY_WAIT, gateway_tenant(flow->call),
             weir_rpc_request_id(flow->call), &command->base, learned, flow, &error) != WEIR_OK)
@@ -246,24 +274,36 @@ ask_others(get_flow *flow)
 
 /* ---- the call ---- */
 
-static weir_code
-find(get_flow *flow, weir_error *reterr)
+/* By what was found. */
+static void
+begin_look(get_flow *flow)
 {
-    gateway_look look;
-    weir_code code =
-        gateway_check_collection_id(flow->request->collection_id, "collection_id", reterr);
+    weir_error error = { .code = WEIR_OK };
+
+    memset(&flow->progress, 0, sizeof flow->progress);
+    flow->staged_count = flow->staged_chunks = 0;
+    if (++flow->looks > LOOKS_MAX) {
+        weir_error_set(&error, WEIR_SERVICE_UNAVAILABLE,
+            "document \"%s\" changes faster than it can be looked at; try again",
+            flow->request->document_id);
+        weir_rpc_fail(flow->call, &error);
+    } else if (is_unconfirmed(&flow->found)) {
+        wait_for_delete(flow);
+    } else if (!gateway_state_is_terminal(flow->found.revision->state)) {
+        ask_others(flow);
+    } else {
+        reply(flow);
+    }
+}
+
+static weir_code
+check(const get_request *request, weir_error *reterr)
+{
+    weir_code code = gateway_check_collection_id(request->collection_id, "collection_id", reterr);
 
     if (code == WEIR_OK)
-        code = gateway_check_document_id(flow->request->document_id, "document_id", reterr);
-    if (code == WEIR_OK)
-        code = gateway_check_revision(flow->request->revision, reterr);
-    if (code != WEIR_OK)
-        return code;
-    gateway_look_begin(&look, flow->self->service->store, weir_rpc_call_arena(flow->call));
-    code = gateway_look_find(&look, gateway_tenant(flow->call), flow->request->collection_id,
-        flow->request->document_id, flow->request->revision, &flow->found, reterr);
-    gateway_look_end(&look);
-    return code;
+        code = gateway_check_document_id(request->document_id, "document_id", reterr);
+    return code == WEIR_OK ? gateway_check_revision(request->revision, reterr) : code;
 }
 
 static void
@@ -276,22 +316,10 @@ get_document(gateway *self, weir_rpc_call *call, const get_request *request)
     flow->self = self;
     flow->call = call;
     flow->request = request;
-    if (find(flow, &error) != WEIR_OK) {
+    if (check(request, &error) != WEIR_OK || find(flow, &error) != WEIR_OK)
         weir_rpc_fail(call, &error);
-        return;
-    }
-    if (!gateway_state_is_terminal(flow->found.revision->state)) {
-        ask_others(flow);
-        return;
-    }
-    if (flow->found.revision->state == WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_DELETED &&
-        flow->found.document->delete_confirmed < flow->found.document->deleted_below) {
-        wait_for_delete(flow);
-        return;
-    }
-    Weir__V1__GetDocumentResponse response = WEIR__V1__GET_DOCUMENT_RESPONSE__INIT;
-    response.document = gateway_found_view(arena, &flow->found);
-    weir_rpc_reply(call, &response.base);
+    else
+        begin_look(flow);
 }
 
 GATEWAY_REQUEST(get_document, get_request)

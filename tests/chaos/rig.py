@@ -1,7 +1,7 @@
 """A suite whose services the test starts itself, each on its own, so that it decides when one dies and comes back.
 
-`weir up` waits longer before each restart of a program that keeps dying; here a service is started again at once, or when
-the test says so.  Services may have data folders of their own (then their sockets are apart and a proxy can stand
+`weir up` waits longer before each restart of a program that keeps dying; here a service is started again at once, or
+when the test says so.  Services may have data folders of their own (then their sockets are apart and a proxy can stand
 between them), their own environment, and their own limits.
 """
 
@@ -198,7 +198,8 @@ class Rig(Suite):
 class Work:
     """Processes of clients on a suite (workload.py), whose work the test lets begin share by share."""
 
-    def __init__(self, suite, seed, documents, processes=2, writers=6, hot_writers=2, hot_steps=60, readers=2):
+    def __init__(self, suite, seed, documents, processes=2, writers=6, hot_writers=2, hot_steps=60, readers=2,
+                 hot_documents=12):
         self.suite = suite
         self.histories, self.processes = [], []
         each = documents // processes
@@ -207,7 +208,7 @@ class Work:
                 "name": f"p{index}", "seed": seed, "address": suite.grpc_address(), "collection": COLLECTION,
                 "history": os.path.join(suite.data, f"history-{index}.jsonl"), "first": index * each,
                 "documents": each, "writers": writers, "hot_writers": hot_writers, "hot_steps": hot_steps,
-                "hot_documents": max(4, hot_writers * processes * hot_steps // 20), "readers": readers,
+                "hot_documents": hot_documents, "readers": readers,
             }
             self.histories.append(plan["history"])
             self.processes.append(self.start(index, plan))

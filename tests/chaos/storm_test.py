@@ -31,10 +31,11 @@ class StormTest(ChaosTest):
         killed = time.monotonic() - began
         settled = self.settle(suite, client)
         judge = self.check(suite, work)
+        total = sum(kills[name] for name in harness.SERVICES)
         shown = ", ".join(f"{name} {kills[name]}" for name in harness.SERVICES)
         print(
-            f"storm: seed {SEED}, {sum(kills[name] for name in harness.SERVICES)} kills ({shown}; {kills['again']} again within {RECOVERY_S} s),"
-            f" {len(judge.scan.documents)} documents, {counts}, {len(judge.violations)} violations,"
+            f"storm: seed {SEED}, {total} kills ({shown}; {kills['again']} again within"
+            f" {RECOVERY_S} s), {len(judge.scan.documents)} documents, {counts}, {len(judge.violations)} violations,"
             f" storm {killed:.0f} s, settled {settled:.1f} s later",
             flush=True,
         )

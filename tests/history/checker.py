@@ -3,11 +3,11 @@
 usage: checker.py [--scan SCAN] [--losses N] HISTORY...     exit 0 if it does, 1 with what it breaks
 
 Simple rules come first, since they name what is broken; then the search for an order of each document's operations
-(register.py); then, with a scan of the databases, everything that only they can tell (compare.py).  Rules are named as
-the promises are: I1 acknowledged is never lost, I3 searchable if and only if READY, I4 no chunk doubled, I5 all chunks or
-none, I6 one revision in one answer, I7 nobody sees a revision, run or state go back, I8 READY and FAILED exclude each
-other, I9 FAILED stays, I10 an older revision does not come back, I11 a delete is final, I12 nobody sees what another
-tenant wrote, I15 a request_id has one answer, I16 a refusal has no effect.
+(register.py); then, with a scan of the databases, everything that only they can tell (compare.py). Rules are named as
+the promises are: I1 acknowledged is never lost, I3 searchable if and only if READY, I4 no chunk doubled, I5 all
+chunks or none, I6 one revision in one answer, I7 nobody sees a revision, run or state go back, I8 READY and FAILED
+exclude each other, I9 FAILED stays, I10 an older revision does not come back, I11 a delete is final, I12 nobody sees
+what another tenant wrote, I15 a request_id has one answer, I16 a refusal has no effect.
 """
 
 import argparse
@@ -108,7 +108,8 @@ class Checker:
         for name, found in revisions.items():
             if len(found) > 1:
                 self.report("I6", (*operation.scope, name), f"one answer has revisions {sorted(found)}: {operation}")
-        places = collections.Counter((hit["document"], hit["revision"], hit["ordinal"]) for hit in operation.result["hits"])
+        hits = operation.result["hits"]
+        places = collections.Counter((hit["document"], hit["revision"], hit["ordinal"]) for hit in hits)
         for place, number in places.items():
             if number > 1:
                 self.report("I4", (*operation.scope, place[0]), f"chunk {place} is in one answer {number} times")
@@ -142,12 +143,12 @@ class Checker:
             last = "\U0010ffff"
         for document, revision in self.acknowledged_before(operation, first, last):
             if document[2] not in shown:
-                self.report("I1", document, f"revision {revision} was acknowledged, and a page leaves it out: {operation}")
+                self.report("I1", document, f"revision {revision} was acknowledged, a page leaves it out: {operation}")
             elif shown[document[2]]["revision"] < revision:
                 self.report("I1", document, f"revision {revision} was acknowledged, and a page shows an older one")
 
     def acknowledged_before(self, page, first, last):
-        """Newest acknowledged revisions between two documents.  Pages come in order: this goes through the acks once."""
+        """Newest acknowledged revisions between two documents.  Pages come in order: the acks are gone through once."""
         while self.acks and self.acks[-1][0] < page.invoked:
             _, document, revision = self.acks.pop()
             if document not in self.acked:

@@ -155,7 +155,8 @@ def document_lines(document, revisions, ready=0, deleted=0, run=1, chunks=1):
         if state in ("READY", "FAILED"):
             yield line("gateway", "source", **at(document, number), size=len(text), sha256=history.sha256_of(text))
         if state == "FAILED":
-            letter = {"epoch": "1", "contentSha256": hashed(text), "failure": {"stage": 2, "code": 38, "attemptCount": 1}}
+            failure = {"stage": 2, "code": 38, "attemptCount": 1}
+            letter = {"epoch": "1", "contentSha256": hashed(text), "failure": failure}
             yield line("reconciler", "dead_letter", tenant="default", **at(document, number), value=letter)
     known = {"readyRevision": str(ready), "deletedBelow": str(deleted)}
     if ready:
@@ -458,7 +459,8 @@ IN_SCAN = {
     "a row that waits": ("I2", lambda p: p.value("ingest", "link_rx").update(cursor="8")),
     "a forgotten promise": ("I21", lambda p: p.value("indexer", "register", **F).update(revoked=[])),
     "a damaged record": ("I23", lambda p: p.find("indexer", "vectors").update(problem="not finite")),
-    "READY at the indexer alone": ("I28", lambda p: p.add("indexer", "register", **at("z"), value={"readyRevision": "1"})),
+    "READY at the indexer alone": (
+        "I28", lambda p: p.add("indexer", "register", **at("z"), value={"readyRevision": "1"})),
     "READY at the gateway alone": ("I28", lambda p: p.value("indexer", "register", **A).update(readyRevision="1")),
     "staged chunks left": ("I28", lambda p: p.value("indexer", "register", **A).update(staged=[{"revision": "9"}])),
     "two eras": ("I30", lambda p: p.find("indexer", "era").update(number=2)),

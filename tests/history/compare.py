@@ -243,7 +243,7 @@ class Comparison:
             return
         promises = [p for p in known.get("revoked", []) if number(p, "revision") == revision]
         if not any(number(promise, "epoch") >= epoch for promise in promises):
-            self.report("I21", document, f"revision {revision} is FAILED in run {epoch}, and nothing revokes it: {known}")
+            self.report("I21", document, f"revision {revision} is FAILED in run {epoch}, unrevoked: {known}")
 
     # ---- dead letters, counters, keys ----
 
@@ -252,11 +252,9 @@ class Comparison:
         for document, revisions in self.scan.revisions.items():
             for revision, value in revisions.items():
                 letters = self.scan.letters.get((*document, revision), [])
-                if len(letters) != (self.scan.state(document, revision) == "FAILED"):
-                    self.report(
-                        "I13", document,
-                        f"revision {revision} is {self.scan.state(document, revision)}, and has {len(letters)} dead letters",
-                    )
+                state = self.scan.state(document, revision)
+                if len(letters) != (state == "FAILED"):
+                    self.report("I13", document, f"revision {revision} is {state}, and has {len(letters)} dead letters")
                 for letter in letters:
                     self.check_letter(document, revision, value, letter)
         for key in self.scan.letters:
@@ -316,7 +314,7 @@ class Comparison:
             for *document, revision, epoch in held:
                 known = self.scan.registers.get(tuple(document), {})
                 if (number(known, "readyRevision"), number(known, "readyEpoch")) != (revision, epoch):
-                    self.report("I4", tuple(document), f"chunks of revision {revision} in run {epoch} are left: {known}")
+                    self.report("I4", tuple(document), f"chunks of {revision} in run {epoch} are left: {known}")
 
     # ---- links ----
 

@@ -147,7 +147,7 @@ def forward(state, facts):
 
 def make_ready(state, number):
     lower = tuple(
-        revision._replace(state=OVER) if not revision.is_delete and revision.state in (LIVE, FAILED, READY) else revision
+        revision._replace(state=OVER) if revision.state in (LIVE, FAILED, READY) else revision
         for revision in state.revisions[: number - 1]
     )
     revisions = lower + state.revisions[number - 1 :]

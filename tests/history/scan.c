@@ -8,7 +8,8 @@
  * code with what writes the records, so a wrong key shows.  A tag that is in no table is counted in
  * a line of kind "unknown".  The last line is {"kind":"end"}: without it the scan is not whole.
  *
- *   {"db":"gateway","kind":"revision","collection_no":1,"document_id":"a","revision":2,"value":{..}}
+ *   {"db":"gateway","kind":"revision","collection_no":1,"document_id":"a","revision":2,
+ *    "value":{..}}
  */
 #include <inttypes.h>
 #include <math.h>
