@@ -100,9 +100,9 @@ find(get_flow *flow, weir_error *reterr)
     gateway_look look;
 
     gateway_look_begin(&look, flow->self->service->store, weir_rpc_call_arena(flow->call));
-    const weir_code code = gateway_look_find(&look, gateway_tenant(flow->call),
-        flow->request->collection_id, flow->request->document_id, flow->request->revision,
-        &flow->found, reterr);
+    const weir_code code =
+        gateway_look_find(&look, gateway_tenant(flow->call), flow->request->collection_id,
+            flow->request->document_id, flow->request->revision, &flow->found, reterr);
     gateway_look_end(&look);
     return code;
 }
