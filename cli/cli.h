@@ -161,6 +161,8 @@ cli_exit cli_find_suite(const cli *self, weir_config **ret_config,
 cli_exit cli_up(cli *self);
 cli_exit cli_down(cli *self);
 cli_exit cli_status(cli *self);
+cli_exit cli_backup(cli *self);
+cli_exit cli_restore(cli *self);
 cli_exit cli_config_check(cli *self);
 cli_exit cli_config_print(cli *self);
 cli_exit cli_config_reference(cli *self);

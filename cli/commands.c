@@ -35,6 +35,20 @@ static const cli_option doctor_options[] = {
     { "report", 0, "FILE", "write the report there, - for none (weir-doctor-TIME.txt)" },
     END,
 };
+static const cli_option backup_options[] = {
+    { "data", 'd', "DIR", "folder of all data" },
+    { "config", 0, "FILE", "settings (YAML)" },
+    { "timeout", 0, "TIME", "longest wait for one database (1h)" },
+    END,
+};
+static const cli_option restore_options[] = {
+    { "data", 'd', "DIR", "folder of all data" },
+    { "config", 0, "FILE", "settings (YAML)" },
+    { "replace", 0, NULL, "set aside the databases that are there" },
+    { "in-place", 0, NULL, "the same with the gateway's database that is there" },
+    { "verify", 0, NULL, "only check the backup" },
+    END,
+};
 static const cli_option config_options[] = {
     { "config", 0, "FILE", "settings (YAML)" },
     { "set", 0, "KEY=VALUE", "one setting; may be repeated" },
@@ -132,6 +146,14 @@ const cli_command cli_commands[] = {
     { "doctor", "", "look for trouble and write a report to send to whoever helps",
         "weir doctor --data /tmp/weir\nweir doctor --report -", doctor_options, 0, 0, false,
         cli_doctor },
+
+    { "backup", "DIR", "copy the databases of a suite that runs",
+        "weir backup /backup/monday --data /var/lib/weir", backup_options, 1, 1, false,
+        cli_backup },
+    { "restore", "[DIR]", "bring a backup back; nothing may run on the data folder",
+        "weir restore /backup/monday --verify\n"
+        "weir restore /backup/monday --data /var/lib/weir --replace",
+        restore_options, 0, 1, false, cli_restore },
 
     { "ingest", "PATH...", "take files and folders in",
         "weir ingest docs -c handbook --wait\n"

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -22,8 +23,54 @@ open_lock(const char *data_dir, int flags)
     return open(path, flags | O_CLOEXEC, 0600);
 }
 
+static void
+read_line(const char *line, suite_ids *ids)
+{
+    char name[32];
+    int pid = 0;
+    unsigned restarts = 0;
+    long long started_ms = 0;
+    unsigned long long inode = 0;
+
+    if (sscanf(line, "supervisor %d", &pid) == 1)
+        ids->supervisor = pid;
+    else if (sscanf(line, "listen %63s %u", ids->address, &ids->port_base) == 2)
+        return;
+    else if (sscanf(line, "place %llu", &inode) == 1)
+        ids->place = inode;
+    else if (sscanf(line, "%31s %d %u %lld", name, &pid, &restarts, &started_ms) == 4) {
+        const weir_service_id id = weir_service_from_name(name);
+        ids->services[id] =
+            (suite_process){ .pid = pid, .restarts = restarts, .started_ms = started_ms };
+    }
+}
+
+static void
+read_content(int fd, suite_ids *ids)
+{
+    char text[LOCK_BYTES + 1];
+    const ssize_t size = pread(fd, text, LOCK_BYTES, 0);
+
+    if (size <= 0)
+        return;
+    text[size] = '\0';
+    for (char *line = text; *line != '\0'; line += line[strcspn(line, "\n")] == '\n') {
+        read_line(line, ids);
+        line += strcspn(line, "\n");
+    }
+}
+
+/* A file that is copied gets another inode. */
+static uint64_t
+place_of(int fd)
+{
+    struct stat status;
+
+    return fstat(fd, &status) == 0 ? (uint64_t)status.st_ino : 0;
+}
+
 cli_exit
-suite_lock_take(const char *data_dir, int *ret_fd)
+suite_lock_take_any(const char *data_dir, int *ret_fd)
 {
     suite_ids ids;
     const int fd = open_lock(data_dir, O_RDWR | O_CREAT);
@@ -46,12 +93,34 @@ suite_lock_take(const char *data_dir, int *ret_fd)
     return CLI_CONFLICT;
 }
 
+cli_exit
+suite_lock_take(const char *data_dir, int *ret_fd)
+{
+    suite_ids ids = { .supervisor = 0 };
+    const cli_exit result = suite_lock_take_any(data_dir, ret_fd);
+
+    if (result != CLI_OK)
+        return result;
+    read_content(*ret_fd, &ids);
+    if (ids.supervisor == 0 || ids.place == 0 || ids.place == place_of(*ret_fd))
+        return CLI_OK;
+    cli_complain(
+        "%s is a copy of a folder in which weir was running: its databases are of "
+        "different moments.\nUse `weir backup` for copies.  `weir restore --in-place --data "
+        "%s` makes a suite of what the gateway's database in it still holds.",
+        data_dir, data_dir);
+    close(*ret_fd);
+    *ret_fd = -1;
+    return CLI_CONFLICT;
+}
+
 void
 suite_lock_write(int fd, const suite_ids *ids)
 {
     char text[LOCK_BYTES];
-    size_t at = (size_t)snprintf(text, sizeof text, "supervisor %d\nlisten %s %u\n",
-        (int)ids->supervisor, ids->address, ids->port_base);
+    size_t at = (size_t)snprintf(text, sizeof text, "supervisor %d\nlisten %s %u\nplace %llu\n",
+        (int)ids->supervisor, ids->address[0] != '\0' ? ids->address : "-", ids->port_base,
+        (unsigned long long)place_of(fd));
 
     for (int i = WEIR_SERVICE_GATEWAY; i < WEIR_SERVICE_COUNT; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "%s %d %u %lld\n",
@@ -62,45 +131,20 @@ suite_lock_write(int fd, const suite_ids *ids)
         cli_complain("the lock file cannot be written: %s", strerror(errno));
 }
 
-static void
-read_line(const char *line, suite_ids *ids)
-{
-    char name[32];
-    int pid = 0;
-    unsigned restarts = 0;
-    long long started_ms = 0;
-
-    if (sscanf(line, "supervisor %d", &pid) == 1)
-        ids->supervisor = pid;
-    else if (sscanf(line, "listen %63s %u", ids->address, &ids->port_base) == 2)
-        return;
-    else if (sscanf(line, "%31s %d %u %lld", name, &pid, &restarts, &started_ms) == 4) {
-        const weir_service_id id = weir_service_from_name(name);
-        ids->services[id] =
-            (suite_process){ .pid = pid, .restarts = restarts, .started_ms = started_ms };
-    }
-}
-
 bool
 suite_lock_read(const char *data_dir, suite_ids *ret_ids)
 {
-    char text[LOCK_BYTES + 1];
     const int fd = open_lock(data_dir, O_RDONLY);
 
     memset(ret_ids, 0, sizeof *ret_ids);
     if (fd < 0)
         return false;
     const bool held = flock(fd, LOCK_SH | LOCK_NB) != 0;
-    const ssize_t size = pread(fd, text, LOCK_BYTES, 0);
+
+    if (held)
+        read_content(fd, ret_ids);
     close(fd);
-    if (!held || size <= 0)
-        return held;
-    text[size] = '\0';
-    for (char *line = text; *line != '\0'; line += line[strcspn(line, "\n")] == '\n') {
-        read_line(line, ret_ids);
-        line += strcspn(line, "\n");
-    }
-    return true;
+    return held;
 }
 
 bool

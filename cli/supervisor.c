@@ -311,6 +311,8 @@ end_all(supervisor *self, const sigset_t *signals)
             break;
         (void)take_exit(self, pid, status);
     }
+    self->ids.supervisor = 0;
+    suite_lock_write(self->lock_fd, &self->ids);
 }
 
 /* ---- the loop ---- */

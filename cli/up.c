@@ -47,8 +47,8 @@ collect_arguments(const cli *self, up_arguments *arguments)
     }
 }
 
-static cli_exit
-load_suite(const cli *self, weir_config **ret_config, const weir_suite_config **ret_suite)
+cli_exit
+suite_load(const cli *self, weir_config **ret_config, const weir_suite_config **ret_suite)
 {
     const char *assignments[CLI_VALUES_MAX + 2];
     size_t count = 0;
@@ -90,8 +90,8 @@ make_folder(const char *path)
     return CLI_ERROR;
 }
 
-static cli_exit
-make_folders(const weir_suite_config *suite)
+cli_exit
+suite_make_folders(const weir_suite_config *suite)
 {
     static const char *const names[] = { "run", "log" };
     char path[1100];
@@ -249,12 +249,12 @@ cli_up(cli *self)
     weir_config *config = NULL;
     const weir_suite_config *suite = NULL;
     up_arguments arguments = { .count = 0 };
-    cli_exit result = load_suite(self, &config, &suite);
+    cli_exit result = suite_load(self, &config, &suite);
 
     if (result != CLI_OK)
         return result;
     collect_arguments(self, &arguments);
-    result = make_folders(suite);
+    result = suite_make_folders(suite);
     if (result == CLI_OK)
         result = make_absolute(config, suite);
     if (result == CLI_OK)
@@ -278,7 +278,7 @@ cli_down(cli *self)
     cli_exit result = cli_duration(self, "timeout", DOWN_TIMEOUT_MS, &timeout_ms);
 
     if (result == CLI_OK)
-        result = load_suite(self, &config, &suite);
+        result = suite_load(self, &config, &suite);
     if (result != CLI_OK)
         return result;
     if (!suite_lock_read(suite->common.data_dir, &ids) || ids.supervisor <= 0) {

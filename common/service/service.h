@@ -50,8 +50,6 @@ typedef struct weir_service_parts {
 
 typedef struct weir_service_spec {
     weir_service_id id;
-    uint32_t schema; /* of the store; schema_oldest 0: the same */
-    uint32_t schema_oldest;
     bool stores_text;                  /* large values of its store are worth compressing */
     const weir_service_api *tcp_apis;  /* beside health, reflection and StageService; may be NULL */
     const weir_service_api *unix_apis; /* likewise, on DATA/run/<service>.grpc; may be NULL */

@@ -63,6 +63,7 @@ struct weir_service_private {
     service_meter meter;
     weir_http_server *admin;
     atomic_bool draining;
+    atomic_bool copying;         /* a checkpoint is made: one at a time */
     pthread_rwlock_t shell_lock; /* the shell is used under it, and ended as its writer */
     pthread_mutex_t lock;        /* everything below */
     char unready[160];           /* "": ready */
@@ -84,9 +85,11 @@ void service_metrics_observe_call(const weir_rpc_call_stats *stats, void *servic
 /* The admin server: /metrics, /livez, /readyz. */
 weir_code service_admin_start(weir_service *service, weir_error *reterr) WEIR_MUST_CHECK;
 
-/* StageService; era: with ApplyEra, for the Unix socket only. */
-weir_code service_stage_rpc_add(weir_service *service, weir_rpc_server *server, bool era,
+/* StageService; inner: with ApplyEra and Checkpoint, for the Unix socket only. */
+weir_code service_stage_rpc_add(weir_service *service, weir_rpc_server *server, bool inner,
     weir_error *reterr) WEIR_MUST_CHECK;
+/* StageService.Checkpoint (checkpoint.c). */
+void service_checkpoint_rpc(weir_rpc_call *call, const ProtobufCMessage *request, void *service);
 
 /* The shell for as long as until service_shell_release; NULL, without a need to release, once it is
  * stopped. */

@@ -2,7 +2,7 @@
  * stage_rpc.c - weir.internal.v1.StageService, the same for all five: a look into one stage.
  *
  * Everything is read from the last release of the stage or from a snapshot of its database; only
- * ApplyEra enters the core, and only over the Unix socket.
+ * ApplyEra enters the core.  It and Checkpoint answer over the Unix socket alone.
  */
 #include <stdio.h>
 
@@ -328,19 +328,22 @@ apply_era(weir_service *service, weir_rpc_call *call,
 
 WEIR_RPC_REQUEST(apply_era, weir_service, Weir__Internal__V1__ApplyEraRequest)
 
-/* The row that operators do not get comes last. */
+/* The rows that operators do not get come last. */
 static const weir_rpc_handler handlers[] = {
     { .method = "GetStageStatus", .flags = WEIR_RPC_POOL, .request = get_stage_status_rpc },
     { .method = "ListLinks", .flags = WEIR_RPC_POOL, .request = list_links_rpc },
     { .method = "ListDeferred", .flags = WEIR_RPC_POOL, .request = list_deferred_rpc },
     { .method = "ApplyEra", .request = apply_era_rpc },
+    { .method = "Checkpoint", .flags = WEIR_RPC_POOL, .request = service_checkpoint_rpc },
 };
+enum { INNER_ONLY = 2 };
 
 weir_code
-service_stage_rpc_add(weir_service *service, weir_rpc_server *server, bool era, weir_error *reterr)
+service_stage_rpc_add(weir_service *service, weir_rpc_server *server, bool inner,
+    weir_error *reterr)
 {
     const size_t count = sizeof handlers / sizeof handlers[0];
 
     return weir_rpc_server_add(server, &weir__internal__v1__stage_service__descriptor, handlers,
-        era ? count : count - 1, service, reterr);
+        inner ? count : count - INNER_ONLY, service, reterr);
 }

@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/failpoint.h"
 #include "common/base/log.h"
+#include "common/domain/schemas.h"
 #include "common/service/service_internal.h"
 #include "common/wire/descriptors.h"
 
@@ -36,6 +37,20 @@ make_folder(const char *path, mode_t mode, weir_error *reterr)
     return WEIR_OK;
 }
 
+/* `weir restore` keeps this file from its first change to its last. */
+static weir_code
+refuse_half_restore(const weir_service *service, weir_error *reterr)
+{
+    char path[1100];
+    struct stat status;
+
+    snprintf(path, sizeof path, "%s/restoring", service->data_dir);
+    if (lstat(path, &status) != 0)
+        return WEIR_OK;
+    return weir_error_set(reterr, WEIR_STORE_LOCKED,
+        "%s holds half a restore: run `weir restore` again, with --replace", service->data_dir);
+}
+
 static weir_code
 begin_folders(weir_service *service, weir_error *reterr)
 {
@@ -48,7 +63,9 @@ begin_folders(weir_service *service, weir_error *reterr)
             strlen(service->data_dir), SOCKET_PATH_BYTES_MAX - SOCKET_NAME_BYTES);
     snprintf(private->run_dir, sizeof private->run_dir, "%s/run", service->data_dir);
     service->run_dir = private->run_dir;
-    const weir_code code = make_folder(service->data_dir, 0700, reterr);
+    weir_code code = make_folder(service->data_dir, 0700, reterr);
+    if (code == WEIR_OK)
+        code = refuse_half_restore(service, reterr);
     return code == WEIR_OK ? make_folder(service->run_dir, 0700, reterr) : code;
 }
 
@@ -62,13 +79,13 @@ static weir_code
 begin_store(weir_service *service, weir_error *reterr)
 {
     const weir_common_config *common = &service->config->common;
+    const weir_schemas schemas = weir_schemas_of(service->spec->id);
     char path[1100];
     const weir_store_options options = {
         .path = path,
         .service = service->name,
-        .schema = service->spec->schema,
-        .schema_oldest = service->spec->schema_oldest != 0 ? service->spec->schema_oldest
-                                                           : service->spec->schema,
+        .schema = schemas.newest,
+        .schema_oldest = schemas.oldest,
         .cache_bytes = common->store_cache_bytes,
         .compresses_values = service->spec->stores_text,
         .reserve_bytes = common->store_reserve_bytes,

@@ -223,18 +223,27 @@ sync_file(const char *path, void *context)
 }
 
 weir_code
-weir_folder_publish_new(const weir_folder *folder, weir_error *reterr)
+weir_folder_publish(const char *unfinished, const char *path, weir_error *reterr)
 {
-    weir_assert(folder->lock_fd >= 0);
-    if (!each_file(folder->new_path, sync_file, NULL))
-        return io_error(reterr, "sync the files of", folder->new_path);
-    const weir_code code = sync_folder(folder->new_path, reterr);
+    if (!each_file(unfinished, sync_file, NULL))
+        return io_error(reterr, "sync the files of", unfinished);
+    weir_code code = sync_folder(unfinished, reterr);
 
     if (code != WEIR_OK)
         return code;
-    if (rename(folder->new_path, folder->db_path) != 0)
-        return io_error(reterr, "rename", folder->new_path);
-    return sync_folder(folder->path, reterr);
+    if (rename(unfinished, path) != 0)
+        return io_error(reterr, "rename", unfinished);
+    char *const parent = parent_of(path);
+    code = sync_folder(parent, reterr);
+    weir_free(parent);
+    return code;
+}
+
+weir_code
+weir_folder_publish_new(const weir_folder *folder, weir_error *reterr)
+{
+    weir_assert(folder->lock_fd >= 0);
+    return weir_folder_publish(folder->new_path, folder->db_path, reterr);
 }
 
 /* ---- space ---- */

@@ -31,6 +31,10 @@ weir_code weir_folder_clear_new(const weir_folder *folder, weir_error *reterr) W
 /* Make new_path durable and let it take its place at db_path. */
 weir_code weir_folder_publish_new(const weir_folder *folder, weir_error *reterr) WEIR_MUST_CHECK;
 
+/* Make a folder of files durable and give it the name `path`, which nothing has. */
+weir_code weir_folder_publish(const char *unfinished, const char *path,
+    weir_error *reterr) WEIR_MUST_CHECK;
+
 /* WEIR_DISK_LOW below reserve_bytes. */
 weir_code weir_folder_check_reserve(const weir_folder *folder, uint64_t reserve_bytes,
     weir_error *reterr) WEIR_MUST_CHECK;

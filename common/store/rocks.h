@@ -25,6 +25,8 @@ typedef struct rocks_store {
 
 extern const weir_store_ops weir_rocks_ops;
 
+extern const char weir_rocks_schema_key[]; /* u32 schema, then the service's name */
+
 /* The one translator of RocksDB's failures: takes its string, which is freed. */
 weir_code weir_rocks_error(char *message, weir_error *reterr);
 /* Close and free everything that is there, in the order that RocksDB's assertions want. */

@@ -27,7 +27,7 @@ enum {
 
 #define MEMTABLE_FILTER_SHARE 0.02
 
-static const char schema_key[] = "mschema"; /* 'm' is the space of what a store says of itself */
+const char weir_rocks_schema_key[] = "mschema"; /* 'm': what a store says of itself */
 
 /* ---- options ---- */
 
@@ -224,8 +224,8 @@ write_schema(rocks_store *self, const weir_store_options *wanted, weir_error *re
 
     weir_buffer_append_u32(&record, wanted->schema);
     weir_buffer_append(&record, wanted->service, strlen(wanted->service));
-    rocksdb_put(self->db, self->write_synced, schema_key, sizeof schema_key - 1,
-        (const char *)record.data, record.size, &message);
+    rocksdb_put(self->db, self->write_synced, weir_rocks_schema_key,
+        sizeof weir_rocks_schema_key - 1, (const char *)record.data, record.size, &message);
     weir_buffer_fini(&record);
     return message == NULL ? WEIR_OK : weir_rocks_error(message, reterr);
 }
@@ -269,8 +269,8 @@ check_schema(rocks_store *self, const weir_store_options *wanted, weir_error *re
 {
     char *message = NULL;
     size_t size = 0;
-    char *const found =
-        rocksdb_get(self->db, self->read, schema_key, sizeof schema_key - 1, &size, &message);
+    char *const found = rocksdb_get(self->db, self->read, weir_rocks_schema_key,
+        sizeof weir_rocks_schema_key - 1, &size, &message);
 
     if (message != NULL)
         return weir_rocks_error(message, reterr);

@@ -112,6 +112,27 @@ typedef struct weir_store_stats {
 } weir_store_stats;
 void weir_store_stats_read(weir_store *store, weir_store_stats *ret_stats);
 
+/* ---- copies of a store on disk ---- */
+
+/*
+ * Write what is committed now as a database of its own into the new folder `path`, whose parent
+ * exists; hard links where it is on the same file system.  Whole and on disk when it returns; what
+ * a failure or a crash leaves is called `path`.part.  Beside commits, from any thread, one at a
+ * time.  WEIR_INVALID_ARGUMENT when `path` or `path`.part is there, WEIR_STORE_IO.
+ */
+weir_code weir_store_checkpoint(weir_store *store, const char *path,
+    weir_error *reterr) WEIR_MUST_CHECK;
+
+typedef struct weir_store_contents {
+    uint32_t schema;
+    uint64_t entries, bytes; /* of keys and values */
+} weir_store_contents;
+
+/* Read every entry of a checkpoint, with all checksums, without changing it.  WEIR_CORRUPT for
+ * damage, and for what is no database of that service. */
+weir_code weir_store_read_through(const char *path, const char *service,
+    weir_store_contents *ret_contents, weir_error *reterr) WEIR_MUST_CHECK;
+
 /* ---- faults of the in-memory store (tests and the simulator) ---- */
 
 /* Drop what is not synced: a random prefix of the unsynced batches survives (`random` picks how

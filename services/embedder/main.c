@@ -225,7 +225,6 @@ status(weir_service *service, void *context, Weir__Internal__V1__GetStageStatusR
 
 static const weir_service_spec embedder_spec = {
     .id = WEIR_SERVICE_EMBEDDER,
-    .schema = 1,
     .unix_apis = embedder_unix_apis,
     .metrics = embedder_metrics,
     .prepare = prepare,

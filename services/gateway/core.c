@@ -75,6 +75,8 @@ load_suite(gateway_core *core, weir_stage *stage, weir_error *reterr)
         weir_buffer_append(&core->redrive_after, stored->redrive->after_key.data,
             stored->redrive->after_key.len);
     }
+    if (stored->restored_id.len == GATEWAY_RESTORED_ID_SIZE)
+        memcpy(core->restored_id, stored->restored_id.data, GATEWAY_RESTORED_ID_SIZE);
     return adopt_stores(core, stored, reterr);
 }
 
@@ -95,9 +97,12 @@ put_suite(gateway_core *core, weir_stage *stage)
     redrive.after_key.len = core->redrive_after.size;
     core->suite.redrive = &redrive;
     core->suite.era = weir_stage_era(stage);
+    core->suite.restored_id.data = core->restored_id;
+    core->suite.restored_id.len = GATEWAY_RESTORED_ID_SIZE;
     weir_stage_put(stage, gateway_key_suite(&core->key), &core->suite.base);
     core->suite.stores = NULL;
     core->suite.redrive = NULL;
+    core->suite.restored_id.len = 0;
     core->suite.n_stores = 0;
     core->suite_changed = false;
 }
@@ -132,6 +137,8 @@ core_start(void *self, weir_stage *stage, weir_error *reterr)
         code = gateway_load_backlog(core, stage, reterr);
     if (code == WEIR_OK)
         code = load_change_log(core, stage, reterr);
+    if (code == WEIR_OK)
+        code = gateway_take_restore(core, stage, reterr);
     if (code == WEIR_OK && (core->backlog_count > 0 || core->is_redriving))
         weir_stage_wake_at(stage, weir_stage_now_ms(stage));
     return code;

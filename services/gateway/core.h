@@ -33,6 +33,8 @@ typedef enum gateway_command {
     GATEWAY_PEER_STATUS,       /* PeerStatusCommand -> nobody */
 } gateway_command;
 
+enum { GATEWAY_RESTORED_ID_SIZE = 16 };
+
 typedef struct gateway_core_config {
     bool auto_create_collections;
     /* What a collection made by the first document gets. */
@@ -44,6 +46,9 @@ typedef struct gateway_core_config {
     uint32_t waiters_max;   /* calls that wait at once; 0: 1,000 */
     uint64_t change_log_entries_max; /* 0: 1,000,000 */
     uint64_t change_log_age_ms;      /* 0: a day */
+    /* The database was restored from a backup and says so by this random id, once: everything that
+     * the other databases hold may be older or gone.  NULL: not restored. */
+    const uint8_t *restored_id;
     const bool
         *disk_low; /* set by the driver, read atomically: accepts answer DISK_LOW; may be NULL */
 } gateway_core_config;

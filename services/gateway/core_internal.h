@@ -80,6 +80,7 @@ struct gateway_core {
     bool suite_changed;
     weir_buffer redrive_after;
     bool is_redriving, redrive_ready_too;
+    uint8_t restored_id[GATEWAY_RESTORED_ID_SIZE]; /* of the last restore; in the suite record */
 
     weir_buffer key, range_end; /* scratch */
     collection_entry *by_name[COLLECTION_BUCKETS];
@@ -220,6 +221,9 @@ void gateway_destroy_waiters(gateway_core *core);
 weir_code gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link,
     unsigned news, weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_on_peer_status(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr) WEIR_MUST_CHECK;
+/* At the start, after a restore: the other databases count as lost. */
+weir_code gateway_take_restore(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_redrive_some(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;

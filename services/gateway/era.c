@@ -333,6 +333,27 @@ on_loss(gateway_core *core, weir_stage *stage, weir_service_id service, const ui
     return WEIR_OK;
 }
 
+/* After a restore the other databases may be older than this one, each by another while, or be new:
+ * all are treated as lost, the ones that are still there as rolled back.  Which databases are there
+ * now, their own status will tell. */
+weir_code
+gateway_take_restore(gateway_core *core, weir_stage *stage, weir_error *reterr)
+{
+    const uint8_t *id = core->config.restored_id;
+    weir_code code = WEIR_OK;
+
+    if (id == NULL || memcmp(core->restored_id, id, GATEWAY_RESTORED_ID_SIZE) == 0)
+        return WEIR_OK;
+    memcpy(core->restored_id, id, GATEWAY_RESTORED_ID_SIZE);
+    core->suite_changed = true;
+    for (int service = WEIR_SERVICE_GATEWAY + 1; service < WEIR_SERVICE_COUNT && code == WEIR_OK;
+        service++)
+        if (is_known(core, (weir_service_id)service))
+            code = on_loss(core, stage, (weir_service_id)service, core->known_id[service],
+                "this database was restored from a backup", reterr);
+    return code;
+}
+
 /* The answer to our HELLO was accepted: the peer may have a new start, and a new suite has nothing
  * adopted yet. */
 static weir_code

@@ -36,6 +36,7 @@ struct gateway {
     gateway_core *core;
     bool disk_low;           /* atomic; the core reads it */
     uint64_t streamed_items; /* atomic; handed to the core by streams and not answered yet */
+    uint8_t restored_id[GATEWAY_RESTORED_ID_SIZE]; /* the core borrows it, when there was one */
     weir_model default_model;
     char default_model_note[320]; /* why it is not the configured one, or "" */
     weir_rpc_stub *embedder;      /* EmbedderService, IndexerService, ReconcilerService */

@@ -9,9 +9,11 @@
  * Nothing is lost if this process dies at any line: what was answered is in the store, waiting
  * calls are asked again by their clients, and everything in memory is rebuilt from the store.
  */
+#include <errno.h>
 #include <stdio.h>
 
 #include "common/base/clock.h"
+#include "common/base/id.h"
 #include "common/base/log.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/json.h"
@@ -19,8 +21,6 @@
 #include "services/gateway/status.h"
 #include "services/gateway/streams.h"
 #include "services/gateway/watch.h"
-
-enum { SCHEMA = 1 };
 
 static const weir_metric_family gateway_metrics[] = {
     { "weir_admission", WEIR_GAUGE, "1 accepting, 2 streams are held, 3 refusing.", { NULL }, NULL,
@@ -59,8 +59,32 @@ resolve_default_model(gateway *self, weir_error *reterr)
     return weir_model_find(WEIR_MODEL_FALLBACK, model_dir, &self->default_model, reterr);
 }
 
+/* What `weir restore` leaves beside the database: 32 hexadecimal digits.  It stays: the core knows
+ * by the id which restore it has carried out. */
+static weir_code
+read_restored(const gateway *self, uint8_t id[GATEWAY_RESTORED_ID_SIZE], bool *ret_restored,
+    weir_error *reterr)
+{
+    char path[1100];
+    char text[2 * GATEWAY_RESTORED_ID_SIZE + 1] = { 0 };
+
+    snprintf(path, sizeof path, "%s/%s/restored", self->service->data_dir, self->service->name);
+    FILE *file = fopen(path, "re");
+    *ret_restored = file != NULL;
+    if (file == NULL)
+        return errno == ENOENT
+            ? WEIR_OK
+            : weir_error_set(reterr, WEIR_STORE_IO, "%s: %s", path, strerror(errno));
+    const size_t size = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    if (size == sizeof text - 1 && weir_hex_decode(text, id, GATEWAY_RESTORED_ID_SIZE))
+        return WEIR_OK;
+    return weir_error_set(reterr, WEIR_CORRUPT,
+        "%s is damaged: run `weir restore` again, with --replace", path);
+}
+
 static gateway_core *
-create_core(const gateway *self)
+create_core(const gateway *self, const uint8_t *restored_id)
 {
     const weir_gateway_config *config = &self->config->gateway;
     const gateway_core_config options = {
@@ -77,6 +101,7 @@ create_core(const gateway *self)
         .waiters_max = config->watchers_max,
         .change_log_entries_max = config->change_log_entries_max,
         .change_log_age_ms = config->change_log_age_ms,
+        .restored_id = restored_id,
         .disk_low = &self->disk_low,
     };
 
@@ -87,15 +112,18 @@ static weir_code
 gateway_start(weir_service *service, weir_service_parts *parts, weir_error *reterr)
 {
     gateway *self = weir_alloc_zero(1, sizeof *self);
+    bool is_restored = false;
 
     self->service = service;
     self->config = service->config;
-    const weir_code code = resolve_default_model(self, reterr);
+    weir_code code = resolve_default_model(self, reterr);
+    if (code == WEIR_OK)
+        code = read_restored(self, self->restored_id, &is_restored, reterr);
     if (code != WEIR_OK) {
         weir_free(self);
         return code;
     }
-    self->core = create_core(self);
+    self->core = create_core(self, is_restored ? self->restored_id : NULL);
     self->queries = gateway_queries_create(self->config->gateway.query_cache_entries);
     self->streams = gateway_streams_create();
     self->watch = gateway_watch_create(self);
@@ -214,7 +242,6 @@ too_large_hint(const char *method_path)
 
 static const weir_service_spec gateway_spec = {
     .id = WEIR_SERVICE_GATEWAY,
-    .schema = SCHEMA,
     .stores_text = true,
     .tcp_apis = gateway_tcp_apis,
     .unix_apis = gateway_unix_apis,

@@ -98,7 +98,6 @@ collect(weir_service *service, void *context)
 
 static const weir_service_spec indexer_spec = {
     .id = WEIR_SERVICE_INDEXER,
-    .schema = 1,
     .unix_apis = indexer_unix_apis,
     .metrics = indexer_metrics,
     .start = start,

@@ -97,7 +97,6 @@ stop(weir_service *service, void *context)
 
 static const weir_service_spec ingest_spec = {
     .id = WEIR_SERVICE_INGEST,
-    .schema = 1,
     .start = start,
     .stop = stop,
 };

@@ -109,7 +109,6 @@ collect(weir_service *service, void *context)
 
 static const weir_service_spec reconciler_spec = {
     .id = WEIR_SERVICE_RECONCILER,
-    .schema = 1,
     .unix_apis = reconciler_unix_apis,
     .metrics = reconciler_metrics,
     .start = start,

@@ -111,6 +111,49 @@ a_lost_indexer_is_seeded_before_the_gate_and_gets_everything_again(void **state)
     rig_destroy(&self);
 }
 
+/* All that the other databases hold may be older than what was restored. */
+static void
+a_restored_gateway_seeds_and_drives_again_once(void **state)
+{
+    static const uint8_t id[GATEWAY_RESTORED_ID_SIZE] = { 7 };
+    rig *self = with_peers();
+
+    (void)state;
+    RIG_INGEST(self, .document_id = "ready");
+    RIG_INGEST(self, .document_id = "failed");
+    RIG_INGEST(self, .document_id = "gone");
+    rig_settle(self);
+    rig_ready(self, "ready", 1, 1, 2);
+    rig_give_up(self, "failed", 1, 1);
+    rig_delete(self, "gone", NULL, false);
+    rig_deleted(self, "gone", 2);
+    const uint64_t before = era(self);
+    self->indexer.row_count = 0;
+    self->config.restored_id = id;
+    rig_crash(self);
+    const uint64_t after = era(self);
+    rig_run_ms(self, 20000);
+
+    assert_true(after > before);
+    assert_int_equal(era(self), after);
+    const rig_row *seed = last_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_SEED);
+    assert_non_null(seed);
+    assert_int_equal(seed->era, after);
+    assert_int_equal(seed->seed->n_entries, 2);
+    assert_non_null(last_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_GATE));
+    const rig_row *again = last_of(&self->ingest, WEIR__INTERNAL__V1__ROW__PAYLOAD_DOCUMENT);
+    assert_string_equal(again->document_id, "ready");
+    assert_int_equal(again->epoch, 2);
+    assert_int_equal(again->era, after);
+    rig_ready(self, "ready", 1, 2, 2);
+
+    rig_crash(self); /* the same restore is there at every start */
+    rig_run_ms(self, 1000);
+    assert_int_equal(era(self), after);
+    rig_check_store(self);
+    rig_destroy(&self);
+}
+
 static void
 a_delete_that_waits_while_the_indexer_is_lost_is_sent_again(void **state)
 {
@@ -275,6 +318,7 @@ main(void)
         cmocka_unit_test(a_new_suite_seeds_nothing_and_opens_the_gate),
         cmocka_unit_test(a_restart_of_the_indexer_gets_its_gate_and_keeps_the_era),
         cmocka_unit_test(a_lost_indexer_is_seeded_before_the_gate_and_gets_everything_again),
+        cmocka_unit_test(a_restored_gateway_seeds_and_drives_again_once),
         cmocka_unit_test(a_delete_that_waits_while_the_indexer_is_lost_is_sent_again),
         cmocka_unit_test(a_lost_ingest_gets_what_was_under_way_and_no_more),
         cmocka_unit_test(a_redrive_goes_on_after_a_crash),

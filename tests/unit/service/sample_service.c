@@ -91,7 +91,6 @@ status(weir_service *service, void *self, Weir__Internal__V1__GetStageStatusResp
 
 static weir_service_spec spec = {
     .id = WEIR_SERVICE_RECONCILER,
-    .schema = 1,
     .tcp_apis = apis,
     .metrics = metrics,
     .start = start,

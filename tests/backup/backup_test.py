@@ -1,0 +1,349 @@
+"""Backup and restore of the real programs: what was acknowledged before the backup is there after the restore.
+
+Everything that was acknowledged before `weir backup` began must come back: READY documents READY and found, in the
+newest revision that was acknowledged, deleted ones deleted, FAILED ones FAILED with one dead letter.  What came after
+it may be lost, and nothing of it may shine through.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import threading
+
+import grpc
+
+import harness
+from harness import MODEL, SERVICES, WEIR, OwnSuiteTest, Refusal, Suite, state_name, wait_for
+
+VECTOR = {"values": [1.0] * 384}
+PATIENCE = 60
+OK, ERROR, USAGE, NOT_FOUND, CONFLICT = 0, 1, 2, 3, 8
+
+
+def weir(*arguments, status=OK, timeout=60):
+    """What the program said; it must end with that status."""
+    done = subprocess.run(
+        [WEIR, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=timeout, check=False,
+    )
+    if done.returncode != status:
+        raise AssertionError(f"weir {' '.join(arguments)} ended with {done.returncode}, not {status}:\n{done.stdout}")
+    return done.stdout
+
+
+def text_of(document, revision, parts=1):
+    return f"The document {document} in revision {revision} is here. " * parts
+
+
+class BackupTest(OwnSuiteTest):
+    """A suite, what it was told, and copies of it."""
+
+    def setUp(self):
+        self.dir = os.path.join("/tmp", f"weir-backup-{random.SystemRandom().randrange(1 << 40):x}")
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+
+    def new_suite(self, data=None):
+        if data is not None:
+            self.addCleanup(shutil.rmtree, data, ignore_errors=True)
+        return self.own_suite(data=data)
+
+    def new_folder(self):
+        return f"{self.dir}-data-{random.SystemRandom().randrange(1 << 40):x}"
+
+    # -- what happens to documents --
+
+    def fill(self, client, collection="c", count=40):
+        """Documents in every state; what must be seen of each: (state, revision)."""
+        client.CreateCollection(collection={"collection_id": collection, "embedding_model": MODEL})
+        told = {}
+        for number in range(count):
+            name = f"d{number:03}"
+            client.IngestDocument(collection_id=collection, document_id=name, text=text_of(name, 1))
+            told[name] = ("READY", 1)
+        for number in range(0, count, 5):
+            name = f"d{number:03}"
+            client.IngestDocument(collection_id=collection, document_id=name, text=text_of(name, 2), wait=20)
+            told[name] = ("READY", 2)
+        for number in range(1, count, 5):
+            name = f"d{number:03}"
+            client.DeleteDocument(collection_id=collection, document_id=name)
+            told[name] = ("DELETED", 2)
+        client.IngestDocument(collection_id=collection, document_id="large", text=text_of("large", 1, 3000), wait=20)
+        told["large"] = ("READY", 1)
+        for name in ("bad-1", "bad-2"):
+            client.IngestDocument(collection_id=collection, document_id=name, text=" \n", wait=20)
+            told[name] = ("FAILED", 1)
+        return told
+
+    @staticmethod
+    def state(client, collection, name):
+        try:
+            document = client.call("GetDocument", deadline=5, collection_id=collection, document_id=name).document
+        except grpc.RpcError as error:
+            return Refusal(error).code, 0
+        return state_name(document), document.revision
+
+    def wait_until_told(self, client, told, collection="c"):
+        """Until every document is what was acknowledged."""
+
+        def differences():
+            self.differ = {}
+            for name, wanted in told.items():
+                state, revision = self.state(client, collection, name)
+                if (state, revision) != wanted:
+                    self.differ[name] = (wanted, state, revision)
+                if revision > wanted[1] or (revision == wanted[1] and wanted[0] in ("FAILED", "DELETED")):
+                    self.assertNotIn(name, self.differ, self.differ)
+            return not self.differ
+
+        try:
+            wait_for(differences, "what was acknowledged", PATIENCE)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.differ}") from error
+
+    def hits(self, client, name, collection="c"):
+        try:
+            return list(
+                client.call(
+                    "Search", collection_id=collection, vector=VECTOR, exact=True, top_k=1000,
+                    filter=f'document_id = "{name}"',
+                ).hits
+            )
+        except grpc.RpcError as error:
+            self.assertEqual(Refusal(error).reason, "INDEX_REBUILDING", Refusal(error))
+            return None
+
+    def check_found(self, client, told, collection="c"):
+        """Found if and only if READY, in the right revision, every chunk once."""
+        for name, (state, revision) in told.items():
+            hits = wait_for(lambda name=name: self.answered(client, name, collection), f"a search for {name}")[0]
+            self.assertEqual(state == "READY", bool(hits), (name, state, hits))
+            self.assertEqual({hit.revision for hit in hits}, {revision} if hits else set(), name)
+            ordinals = [hit.ordinal for hit in hits]
+            self.assertEqual(len(ordinals), len(set(ordinals)), name)
+
+    def answered(self, client, name, collection):
+        hits = self.hits(client, name, collection)
+        return None if hits is None else (hits,)
+
+    def check_letters(self, client, told, collection="c"):
+        letters = client.ListDeadLetters(collection_id=collection, page_size=100).dead_letters
+        failed = sorted(name for name, (state, _) in told.items() if state == "FAILED")
+        self.assertEqual(sorted(letter.document_id for letter in letters), failed)
+
+    def check_counts(self, client, told, collection="c"):
+        """Counters, list and what was acknowledged agree."""
+        states = [state for state, _ in told.values()]
+        listed = client.ListDocuments(collection_id=collection, page_size=1000, show_deleted=True).documents
+        self.assertEqual({document.document_id for document in listed}, set(told))
+        names = ("pending", "processing", "ready", "failed", "dead_letters", "inconsistencies")
+        wanted = [0, 0, states.count("READY"), states.count("FAILED"), states.count("FAILED"), 0]
+
+        def counted():
+            pressure = client.GetPressure(collection_id=collection).pressure
+            self.counted = [getattr(pressure, name) for name in names]
+            return self.counted == wanted
+
+        try:
+            wait_for(counted, "the counters to agree")  # those of the reconciler are looked at now and then
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.counted} of {names}, not {wanted}") from error
+
+    def check(self, client, told, collection="c"):
+        self.wait_until_told(client, told, collection)
+        self.check_found(client, told, collection)
+        self.check_letters(client, told, collection)
+        self.check_counts(client, told, collection)
+
+    def check_works(self, client, collection="c"):
+        """New work of every kind, on a document that is there and on a new one."""
+        for name, revision in (("d002", 2), ("new", 1)):
+            answer = client.IngestDocument(collection_id=collection, document_id=name, text=f"another {name}", wait=20)
+            self.assertEqual((state_name(answer.document), answer.document.revision), ("READY", revision), answer)
+        client.DeleteDocument(collection_id=collection, document_id="d003")
+        self.assertEqual(self.hits(client, "d003", collection), [])
+        self.assertEqual(self.state(client, collection, "d003")[0], "DELETED")
+
+    def era(self, suite):
+        return suite.client().call("/weir.internal.v1.StageService/GetStageStatus").era
+
+    # -- all databases --
+
+    def test_everything_that_was_acknowledged_before_a_backup_is_there_after_the_restore(self):
+        suite = self.new_suite().up()
+        client = suite.client()
+        told = self.fill(client)
+        stop = threading.Event()
+        writer = threading.Thread(target=self.write, args=(suite.client(), stop))
+        writer.start()  # so that the copies are taken of databases in use
+        said = weir("backup", self.dir, "--data", suite.data)
+        stop.set()
+        writer.join()
+        self.assertIn("five databases", said)
+        weir("restore", self.dir, "--verify")
+        self.assertEqual(sorted(os.listdir(self.dir)), sorted([*SERVICES, "manifest.json"]))
+
+        # The later life, of which nothing may be seen after the restore.
+        client.DeleteDocument(collection_id="c", document_id="d002")
+        client.IngestDocument(collection_id="c", document_id="d004", text=text_of("d004", 2), wait=20)
+        client.IngestDocument(collection_id="c", document_id="d001", text=text_of("d001", 3), wait=20)
+        era = self.era(suite)
+        self.check_running_is_refused(suite)
+        suite.down()
+
+        data = self.new_folder()
+        said = weir("restore", self.dir, "--data", data)
+        self.assertIn("restored the gateway's database", said)
+        other = self.new_suite(data).up()
+        client = other.client()
+        self.wait_until_told(client, told)
+        self.check_found(client, told)
+        self.check_letters(client, told)
+        self.assertGreater(self.era(other), era)
+        self.check_works(client)
+
+        # The id of the restore was taken once: another start raises nothing.
+        era = self.era(other)
+        other.restart()
+        self.assertEqual(self.era(other), era)
+        self.assertEqual(self.state(other.client(), "c", "d000"), ("READY", 2))
+
+    def write(self, client, stop):
+        number = 0
+        while not stop.is_set():
+            name = f"w{number % 50}"
+            client.stubborn("IngestDocument", collection_id="w", document_id=name, text=f"writing {number}")
+            number += 1
+
+    def check_running_is_refused(self, suite):
+        said = weir("restore", self.dir, "--data", suite.data, "--replace", status=CONFLICT)
+        self.assertIn("runs on", said)
+        self.assertFalse(os.path.exists(os.path.join(suite.data, "restoring")))
+
+    # -- the gateway alone --
+
+    def test_a_gateway_restored_alone_heals_the_others_and_nothing_newer_shines_through(self):
+        suite = self.new_suite().up()
+        client = suite.client()
+        told = self.fill(client)
+        weir("backup", self.dir, "--data", suite.data)
+
+        # A collection whose number the restored gateway gives out again, and revisions beyond the backup's.
+        client.CreateCollection(collection={"collection_id": "later", "embedding_model": MODEL})
+        client.IngestDocument(collection_id="later", document_id="ghost", text="nobody may see this", wait=20)
+        for _ in range(3):
+            client.IngestDocument(collection_id="c", document_id="d002", text=f"later {random.random()}", wait=20)
+        client.DeleteDocument(collection_id="c", document_id="d003")
+        suite.down()
+
+        said = weir("restore", self.dir, "--data", suite.data, status=CONFLICT)
+        self.assertIn("--replace", said)
+        said = weir("restore", self.dir, "--data", suite.data, "--replace")
+        self.assertIn("the gateway's database", said)
+        self.assertIn("replaced-", said)
+        suite.up()
+        client = suite.client()
+        self.check(client, told)
+        client.CreateCollection(collection={"collection_id": "other", "embedding_model": MODEL})
+        self.assertEqual(list(client.Search(collection_id="other", vector=VECTOR, exact=True, top_k=10).hits), [])
+        self.check_works(client)
+
+    # -- what is refused, before anything is changed --
+
+    def test_a_backup_that_is_not_whole_is_refused_and_half_a_restore_never_starts(self):
+        suite = self.new_suite().up()
+        client = suite.client()
+        told = self.fill(client, count=10)
+        weir("backup", self.dir, "--data", suite.data)
+        self.assertIn("is a backup already", weir("backup", self.dir, "--data", suite.data, status=CONFLICT))
+        suite.down()
+        self.assertIn("suite that runs", weir("backup", self.dir + "-2", "--data", suite.data, status=6))
+        shutil.rmtree(self.dir + "-2", ignore_errors=True)
+
+        manifest = os.path.join(self.dir, "manifest.json")
+        data = self.new_folder()
+        os.rename(manifest, manifest + ".part")  # as a backup that was cut off leaves it
+        self.assertIn("not finished", weir("restore", self.dir, "--data", data, status=NOT_FOUND))
+        os.rename(manifest + ".part", manifest)
+        for service in SERVICES:
+            path = self.flip(os.path.join(self.dir, service))
+            self.assertIn("is damaged", weir("restore", self.dir, "--verify", status=ERROR))
+            self.assertIn("is damaged", weir("restore", self.dir, "--data", data, status=ERROR))
+            self.flip(None, path)
+        self.assertFalse(os.path.exists(data))
+
+        # A restore that was cut off: the mark is there, the databases are not.
+        self.addCleanup(shutil.rmtree, data, ignore_errors=True)
+        os.makedirs(os.path.join(data, "gateway"))
+        with open(os.path.join(data, "restoring"), "w", encoding="ascii"):
+            pass
+        other = self.new_suite(data)
+        done = other.try_up()
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("half a restore", other.log_tails())
+        self.assertFalse(os.path.exists(os.path.join(data, "gateway", "db")))
+        weir("restore", self.dir, "--data", data, "--replace")
+        other.up()
+        self.check(other.client(), told)
+
+    @staticmethod
+    def flip(folder, path=None):
+        """One bit of the largest file of a folder, or of a path again."""
+        if path is None:
+            path = max((os.path.join(folder, name) for name in os.listdir(folder)), key=os.path.getsize)
+        with open(path, "r+b") as stream:
+            at = os.path.getsize(path) // 2
+            stream.seek(at)
+            byte = stream.read(1)[0]
+            stream.seek(at)
+            stream.write(bytes([byte ^ 4]))
+        return path
+
+    # -- folders that are not what they seem --
+
+    def test_a_folder_copied_while_running_is_refused_and_can_be_healed_from_its_gateway(self):
+        suite = self.new_suite().up()
+        told = self.fill(suite.client(), count=10)
+        data = self.new_folder()
+        self.addCleanup(shutil.rmtree, data, ignore_errors=True)
+        shutil.copytree(
+            suite.data, data, ignore=lambda folder, names: [name for name in names if self.is_socket(folder, name)]
+        )
+        copy = self.new_suite(data)
+        done = copy.try_up()
+        self.assertEqual(done.returncode, CONFLICT, done.stdout)
+        self.assertIn("is a copy of a folder in which weir was running", done.stdout)
+        said = weir("restore", "--in-place", "--data", data)
+        self.assertIn("heal", said)
+        copy.up()
+        self.check(copy.client(), told)
+        self.assertEqual(suite.restart().status()["gateway"]["state"], "SERVING")  # the original is as it was
+
+    @staticmethod
+    def is_socket(folder, name):
+        path = os.path.join(folder, name)
+        return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+    def test_two_suites_on_one_folder_the_second_is_refused(self):
+        suite = self.new_suite().up()
+        client = suite.client()
+        client.CreateCollection(collection={"collection_id": "c", "embedding_model": MODEL})
+        second = Suite(data=suite.data)
+        done = second.try_up()
+        self.assertEqual(done.returncode, CONFLICT, done.stdout)
+        self.assertIn("runs on", done.stdout)
+        for service in SERVICES:  # not even a single service, started by hand
+            program = os.path.join(harness.BUILD, "bin", f"weir-{service}")
+            done = subprocess.run(
+                [program, "--data", suite.data, "--port-base", str(second.base)], stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30, check=False,
+            )
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn("STORE_LOCKED", done.stdout)
+        answer = client.IngestDocument(collection_id="c", document_id="d", text="as before", wait=20)
+        self.assertEqual(state_name(answer.document), "READY")
+
+
+if __name__ == "__main__":
+    harness.main()
