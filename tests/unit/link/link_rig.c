@@ -1,14 +1,21 @@
 /*
  * link_rig - one end of one link as a process of its own, for tests that kill it.
  *
- *   link_rig sender FOLDER      appends numbered rows until SIGTERM, then ends when all are
- * acknowledged (status 0) link_rig receiver FOLDER    settles rows until SIGTERM link_rig check
- * FOLDER       compares both databases: every row settled once, in order (status 0), prints the
- * count
+ *   link_rig sender FOLDER [FD]     appends numbered rows until SIGTERM, then ends when all are
+ *                                   acknowledged (status 0)
+ *   link_rig receiver FOLDER [FD]   settles rows until SIGTERM
+ *   link_rig check FOLDER           compares both databases: every row settled once, in order
+ *                                   (status 0), prints the count
  *
  * Databases are FOLDER/a and FOLDER/b, sockets FOLDER/rows and FOLDER/answers.  Row n carries the
- * number n; the receiver refuses to go on (status 3) when a row does not follow the last one that
- * it settled.
+ * number n and a body that follows from it; the receiver keeps the bodies of the last rows.  It
+ * refuses to go on (status 3) when a row does not follow the last one that it settled.
+ *
+ * Each start looks at what it finds: the sender at every row that is not acknowledged, the receiver
+ * at every body that it must still have; status 3 when one is missing, damaged or too many.
+ *
+ * FD is the journal: lines "r N" (found at the start: rows appended, or settled), "a N" (rows that
+ * the sender knows to be acknowledged) and "c N" (rows appended or settled, the commit is back).
  */
 #include <errno.h>
 #include <pthread.h>
@@ -22,7 +29,16 @@
 #include "common/base/random.h"
 #include "common/link/internal.h"
 
-enum { LINK = 1 << 16, CREDIT = 512, OUTSTANDING_MAX = 2000, INBOX_MAX = 256, TICK_MS = 20 };
+enum {
+    LINK = 1 << 16,
+    CREDIT = 512,
+    OUTSTANDING_MAX = 2000,
+    INBOX_MAX = 256,
+    TICK_MS = 20,
+    BODY_BYTES_MAX = 6000, /* some go to blob files, and write buffers fill within a second */
+    BODIES_KEPT = 2000,
+    BODIES_TRIMMED = 500
+};
 
 typedef struct rig {
     weir_store *store;
@@ -39,6 +55,9 @@ typedef struct rig {
     size_t inbox_count;
 
     uint64_t last; /* number of the last settled row */
+    uint64_t told; /* of the last "c" and the last "a" in the journal */
+    uint64_t acked_told;
+    int journal_fd; /* -1: none */
 } rig;
 
 static volatile sig_atomic_t stopping;
@@ -57,6 +76,22 @@ check(weir_code code, const weir_error *error, const char *what)
         return;
     fprintf(stderr, "link_rig: %s: %s: %s\n", what, weir_code_name(code), error->message);
     exit(4);
+}
+
+static _Noreturn void
+refuse(const char *what, uint64_t number)
+{
+    fprintf(stderr, "link_rig: %s: row %llu\n", what, (unsigned long long)number);
+    exit(3);
+}
+
+/* The parent keeps it, and reads what came before the end of this process. */
+static void
+tell(const rig *r, char kind, uint64_t number)
+{
+    if (r->journal_fd >= 0 &&
+        dprintf(r->journal_fd, "%c %llu\n", kind, (unsigned long long)number) < 0)
+        exit(6);
 }
 
 static void
@@ -78,9 +113,110 @@ open_store(const char *folder, const char *name)
         .service = "rig",
         .schema = 1,
         .schema_oldest = 1,
-        .cache_bytes = 8 << 20 };
+        .cache_bytes = 4 << 20 };
     check(weir_store_open(&options, &store, &error), &error, "open");
     return store;
+}
+
+/* ---- bodies ---- */
+
+/* One in eight is long. */
+static weir_bytes
+body_of(uint64_t number, uint8_t out[BODY_BYTES_MAX])
+{
+    weir_rng rng = { number };
+    const size_t size = weir_rng_below(&rng, number % 8 == 0 ? BODY_BYTES_MAX : 200);
+
+    for (size_t i = 0; i < size; i++)
+        out[i] = (uint8_t)weir_rng_next(&rng);
+    return weir_bytes_of(out, size);
+}
+
+static bool
+is_body_of(uint64_t number, weir_bytes body)
+{
+    uint8_t wanted[BODY_BYTES_MAX];
+
+    return weir_bytes_equal(body, body_of(number, wanted));
+}
+
+static weir_bytes
+body_key(uint64_t number, uint8_t out[9])
+{
+    out[0] = 'r';
+    weir_store_u64(out + 1, number);
+    return weir_bytes_of(out, 9);
+}
+
+static void
+keep_body(rig *r, uint64_t number, weir_bytes body)
+{
+    uint8_t key[9];
+
+    if (!is_body_of(number, body))
+        refuse("another body came", number);
+    weir_batch_put(r->batch, body_key(number, key), body);
+}
+
+/* In a batch of its own that is not synced: after a cut more of them may be there, never fewer. */
+static void
+trim_bodies(rig *r)
+{
+    uint8_t from[9], to[9];
+    weir_error error = { 0 };
+
+    if (r->last / BODIES_TRIMMED == r->told / BODIES_TRIMMED || r->last < BODIES_KEPT)
+        return;
+    check(weir_store_delete_range(r->store, body_key(0, from), body_key(r->last - BODIES_KEPT, to),
+              &error),
+        &error, "delete_range");
+}
+
+static void
+check_bodies(rig *r)
+{
+    uint8_t from[9];
+    weir_error error = { 0 };
+    weir_iter *iter = weir_store_iter(r->store, NULL, body_key(0, from), weir_bytes_str("s"));
+    uint64_t expected = 0;
+
+    while (weir_iter_next(iter)) {
+        const uint64_t number = weir_load_u64(weir_iter_key(iter).data + 1);
+        if (expected != 0 && number != expected)
+            refuse("a body is missing", expected);
+        if (!is_body_of(number, weir_iter_value(iter)))
+            refuse("a body is damaged", number);
+        if (expected == 0 && number > 1 && number + BODIES_KEPT > r->last + 1)
+            refuse("the bodies begin late", number);
+        expected = number + 1;
+    }
+    check(weir_iter_status(iter, &error), &error, "iterate");
+    weir_iter_destroy(&iter);
+    if (expected != r->last + 1 && r->last != 0)
+        refuse("the bodies end elsewhere than the rows", r->last);
+}
+
+/* R1 and I20: all rows that were not acknowledged are there, and nothing beyond. */
+static void
+check_outbox(const rig *r, const weir_link_tx_status *status)
+{
+    const link_outbox_key from = link_outbox_key_of(LINK, status->acked + 1);
+    const link_outbox_key to = link_outbox_key_of(LINK + 1, 0);
+    weir_iter *iter = weir_store_iter(r->store, NULL, weir_bytes_of(from.bytes, sizeof from.bytes),
+        weir_bytes_of(to.bytes, sizeof to.bytes));
+    weir_error error = { 0 };
+    weir_bytes packed;
+    uint64_t expected = status->acked + 1;
+
+    for (uint64_t seq = 0; weir_iter_next(iter); expected++) {
+        if (!link_outbox_key_parse(weir_iter_key(iter), LINK, &seq) || seq != expected)
+            refuse("the outbox has a gap", expected);
+        check(link_row_check(LINK, seq, weir_iter_value(iter), &packed, &error), &error, "row");
+    }
+    check(weir_iter_status(iter, &error), &error, "iterate");
+    weir_iter_destroy(&iter);
+    if (expected != status->next)
+        refuse("the outbox ends elsewhere", status->next);
 }
 
 /* ---- frames ---- */
@@ -132,12 +268,10 @@ settle(void *ud, uint32_t link, uint64_t seq, const Weir__Internal__V1__Row *row
     uint8_t number[8];
 
     (void)link, (void)packed, (void)reterr;
-    if ((uint64_t)row->revision != r->last + 1) {
-        fprintf(stderr, "link_rig: row %lld after row %llu\n", (long long)row->revision,
-            (unsigned long long)r->last);
-        exit(3);
-    }
+    if ((uint64_t)row->revision != r->last + 1)
+        refuse("not the next", (uint64_t)row->revision);
     weir_store_u64(number, ++r->last);
+    keep_body(r, r->last, weir_bytes_of(row->document->body.data, row->document->body.len));
     weir_batch_put(r->batch, weir_bytes_str("n"), weir_bytes_of(number, 8));
     weir_link_rx_settle(r->rx, seq);
     return WEIR_OK;
@@ -188,9 +322,15 @@ static void
 append(rig *r, uint64_t number)
 {
     Weir__Internal__V1__Row row = WEIR__INTERNAL__V1__ROW__INIT;
+    Weir__Internal__V1__DocumentRow document = WEIR__INTERNAL__V1__DOCUMENT_ROW__INIT;
+    uint8_t bytes[BODY_BYTES_MAX];
+    const weir_bytes body = body_of(number, bytes);
     weir_error error = { 0 };
     uint64_t seq = 0;
 
+    document.body = (ProtobufCBinaryData){ .len = body.size, .data = bytes };
+    row.payload_case = WEIR__INTERNAL__V1__ROW__PAYLOAD_DOCUMENT;
+    row.document = &document;
     row.document_id =
         "a document whose name is long enough to make the row look like one of the real ones";
     row.revision = (int64_t)number;
@@ -207,6 +347,23 @@ tx_status(const rig *r)
     return status;
 }
 
+/* What the commit that just returned has made durable. */
+static void
+tell_progress(rig *r, uint64_t number)
+{
+    if (number != r->told)
+        tell(r, 'c', number);
+    r->told = number;
+}
+
+static void
+tell_acked(rig *r, uint64_t acked)
+{
+    if (acked != r->acked_told)
+        tell(r, 'a', acked);
+    r->acked_told = acked;
+}
+
 static int64_t
 sender_round(rig *r)
 {
@@ -219,6 +376,8 @@ sender_round(rig *r)
             append(r, status.next + i);
     check(weir_store_commit(r->store, r->batch, true, &error), &error, "commit");
     weir_link_tx_committed(r->tx);
+    tell_progress(r, tx_status(r).next - 1);
+    tell_acked(r, status.acked);
     check(weir_link_tx_pump(r->tx, weir_clock_mono_ms(), weir_link_pump_send, r->pump, &wake_ms,
               &error),
         &error, "pump");
@@ -235,6 +394,8 @@ receiver_round(rig *r)
     check(weir_link_rx_prepare(r->rx, r->batch, &error), &error, "prepare");
     check(weir_store_commit(r->store, r->batch, true, &error), &error, "commit");
     weir_link_rx_committed(r->rx);
+    trim_bodies(r);
+    tell_progress(r, r->last);
     weir_link_rx_pump(r->rx, weir_clock_mono_ms(), weir_link_pump_send, r->pump, &wake_ms);
     return wake_ms;
 }
@@ -290,6 +451,11 @@ start_link(rig *r, bool sender)
             .identity = &r->identity,
             .link = LINK };
         check(weir_link_tx_start(&options, 0, r->batch, &r->tx, &error), &error, "start");
+        const weir_link_tx_status status = tx_status(r);
+        check_outbox(r, &status);
+        r->told = status.next - 1;
+        tell(r, 'r', r->told);
+        tell_acked(r, status.acked);
         return;
     }
     const weir_link_rx_options options = { .store = r->store,
@@ -298,6 +464,9 @@ start_link(rig *r, bool sender)
     check(weir_link_rx_start(&options, &r->rx, &error), &error, "start");
     weir_link_rx_set_credit(r->rx, CREDIT);
     r->last = read_last(r->store);
+    check_bodies(r);
+    r->told = r->last;
+    tell(r, 'r', r->last);
 }
 
 static void
@@ -335,7 +504,7 @@ stop(rig *r)
 }
 
 static int
-work(const char *folder, bool sender)
+work(const char *folder, bool sender, int journal_fd)
 {
     static rig r;
     pthread_condattr_t monotonic;
@@ -351,6 +520,7 @@ work(const char *folder, bool sender)
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&r.lock, NULL);
     pthread_cond_init(&r.came, &monotonic);
+    r.journal_fd = journal_fd;
     r.arena = weir_arena_create(0);
     r.store = open_store(folder, sender ? "a" : "b");
     start_link(&r, sender);
@@ -386,12 +556,12 @@ compare(const char *folder)
 int
 main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: link_rig sender|receiver|check FOLDER\n");
+    if (argc != 3 && argc != 4) {
+        fprintf(stderr, "usage: link_rig sender|receiver|check FOLDER [FD]\n");
         return 2;
     }
     weir_log_init("rig", true, WEIR_LOG_ERROR);
     if (strcmp(argv[1], "check") == 0)
         return compare(argv[2]);
-    return work(argv[2], strcmp(argv[1], "sender") == 0);
+    return work(argv[2], strcmp(argv[1], "sender") == 0, argc == 4 ? atoi(argv[3]) : -1);
 }
