@@ -71,9 +71,10 @@ parent_of(const char *path)
 static weir_code
 make_folder(const char *path, weir_error *reterr)
 {
-    if (mkdir(path, 0700) != 0)
-        return errno == EEXIST ? WEIR_OK : io_error(reterr, "make the folder", path);
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return io_error(reterr, "make the folder", path);
 
+    /* Also when it was there: whoever made it may have been killed before this line. */
     char *const parent = parent_of(path);
     const weir_code code = sync_folder(parent, reterr);
 
@@ -139,9 +140,12 @@ weir_folder_open(const char *path, weir_folder *folder, weir_error *reterr)
         .new_path = join(path, "db.new"),
         .lock_fd = -1,
     };
-    const weir_code code = make_folder(path, reterr);
+    weir_code code = make_folder(path, reterr);
 
-    return code == WEIR_OK ? take_lock(folder, reterr) : code;
+    if (code == WEIR_OK)
+        code = take_lock(folder, reterr);
+    /* The same holds for the rename of a database that is there. */
+    return code == WEIR_OK ? sync_folder(path, reterr) : code;
 }
 
 void

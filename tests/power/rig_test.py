@@ -23,6 +23,7 @@ import power
 from power import Lost
 
 CONTROL_CUTS = 60
+AFTER_COMMIT = 25  # calls after the first commit before which the first start is cut, too
 # Bounds of the call before which a start is cut: in its recovery, soon after, later; None: by signal, on the move.
 MOMENTS = ((1, 120), (100, 600), (500, 1500), None, None)
 
@@ -223,14 +224,14 @@ def control(build, first, lies):
 
 
 def create_cut_at(rig, generator, number):
-    """False: the start told of a commit before so many calls.  Each start must find what was promised by then."""
+    """True: the start told of a commit before it was cut.  Each start must find what was promised by then."""
     end = rig.sender
     rig.place.fresh()
     end.promised = end.acked = 0
     end.start(generator.getrandbits(32), number, 0)
-    rig.wait_for(lambda: end.is_over() or end.promised > 0, "a first commit")
-    was_whole = end.promised > 0
+    rig.wait_for(end.is_over, "so many calls")
     end.be_cut()
+    has_promised = end.promised > 0
     end.start(generator.getrandbits(32), generator.randint(1, number), 0)
     rig.wait_for(lambda: end.is_over() or end.begun, "the second start")
     end.be_cut()
@@ -238,17 +239,18 @@ def create_cut_at(rig, generator, number):
     rig.wait_for(lambda: end.begun, "a start that is not cut")
     end.be_cut()
     rig.lost.add(rig.place.reports())
-    return not was_whole
+    return has_promised
 
 
 def create(build, first):
     rig = Rig(build)
     generator = random.Random(first)
     began = time.monotonic()
-    number = 1
+    number = after = 0
     try:
-        while create_cut_at(rig, generator, number):
+        while after < AFTER_COMMIT:
             number += 1
+            after += create_cut_at(rig, generator, number)
     except (Lost, AssertionError) as problem:
         print(f"seed {first}, cut before call {number} of the first start: {problem}", file=sys.stderr)
         return 1
