@@ -18,7 +18,8 @@ enum {
     LINK_HEARTBEAT_MS = 1000,
     LINK_HEARTBEAT_TIMEOUT_MS = 3000,
     LINK_RECONNECT_MS = 100,
-    LINK_RECONNECT_MAX_MS = 5000,
+    LINK_RECONNECT_MAX_MS = 5000, /* over a network; on this machine a try costs nothing */
+    LINK_RECONNECT_IPC_MS = 50,
     LINK_HELD_RETRY_MS = 5,
     LINK_READS_IN_A_ROW = 64, /* of one socket, before the others have their turn */
     LINK_IPC_PATH_BYTES_MAX = 107,

@@ -37,6 +37,7 @@ static void *
 open_socket(void *context, int kind, const char *endpoint)
 {
     const int64_t message_bytes_max = WEIR_FRAME_BYTES_MAX;
+    const bool is_ipc = ipc_path(endpoint) != NULL;
     void *socket = zmq_socket(context, kind);
 
     weir_assert(socket != NULL);
@@ -48,12 +49,12 @@ open_socket(void *context, int kind, const char *endpoint)
     set_int(socket, ZMQ_SNDBUF, LINK_KERNEL_BUFFER_BYTES);
     set_int(socket, ZMQ_RCVBUF, LINK_KERNEL_BUFFER_BYTES);
     /* The end of a peer closes a Unix socket at once; only a network hides it. */
-    if (ipc_path(endpoint) == NULL) {
+    if (!is_ipc) {
         set_int(socket, ZMQ_HEARTBEAT_IVL, LINK_HEARTBEAT_MS);
         set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, LINK_HEARTBEAT_TIMEOUT_MS);
     }
-    set_int(socket, ZMQ_RECONNECT_IVL, LINK_RECONNECT_MS);
-    set_int(socket, ZMQ_RECONNECT_IVL_MAX, LINK_RECONNECT_MAX_MS);
+    set_int(socket, ZMQ_RECONNECT_IVL, is_ipc ? LINK_RECONNECT_IPC_MS : LINK_RECONNECT_MS);
+    set_int(socket, ZMQ_RECONNECT_IVL_MAX, is_ipc ? 0 : LINK_RECONNECT_MAX_MS); /* 0: constant */
     return socket;
 }
 

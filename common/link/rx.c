@@ -27,6 +27,8 @@ weir_link_rx_start(const weir_link_rx_options *options, weir_link_rx **ret_rx, w
     link_envelope_init(&rx->envelope, rx->link, options->identity);
 
     const weir_code code = link_rx_record_load(rx, reterr);
+    /* The sender's next HELLO may be seconds away; an ack of a new start brings it at once. */
+    rx->ack_due = rx->has_peer;
     if (code != WEIR_OK)
         weir_link_rx_destroy(&rx);
     else

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The benchmarks: durable accepts, latency, accepted to searchable, pipeline CPU, embedding speed, memory, idle CPU.
+"""The benchmarks: durable accepts, latency, accepted to searchable, pipeline CPU, restart, embedding speed, memory.
 
 Every figure stands beside its raw limit measured in the same run; only ratios are worth quoting.  Writes
 tests/bench/RESULTS.md when called with --write.  WEIR_BUILD names the build folder.
@@ -12,6 +12,7 @@ import platform
 import re
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SECONDS = 8
 DOCUMENTS = int(os.environ.get("BENCH_DOCUMENTS", "3000"))
+RESTART_CHUNKS = int(os.environ.get("BENCH_RESTART_CHUNKS", "100000"))
 
 
 def run(*command, check=True):
@@ -57,8 +59,15 @@ class Suite:
         shutil.rmtree(self.data, ignore_errors=True)
         self.data.parent.mkdir(parents=True, exist_ok=True)
         self.base = free_port_base()
-        sets = [word for setting in settings for word in ("--set", setting)]
-        run(BUILD / "bin/weir", "up", "--detach", "--data", self.data, "--port-base", self.base, *sets)
+        self.sets = [word for setting in settings for word in ("--set", setting)]
+        self.up()
+
+    def up(self):
+        run(BUILD / "bin/weir", "up", "--detach", "--data", self.data, "--port-base", self.base, *self.sets)
+
+    def again(self):
+        run(BUILD / "bin/weir", "down", "--data", self.data)
+        self.up()
 
     def __enter__(self):
         return self
@@ -248,12 +257,24 @@ def embedding(report):
         report.add("CPU, idle, all five", f"{idle_cpu * 100:.2f} % of a core", "", "", "<= 1 %")
 
 
+def restarts(report):
+    """SIGKILL of all five at once with a full store, until a search by text is answered."""
+    import restart  # it uses this file
+
+    seen = restart.run(RESTART_CHUNKS, 3)
+    seconds = statistics.median(one["search"] for one in seen)
+    starts = ", ".join(f"{name} {seen[-1]['start_ms'][name]}" for name in SERVICES)
+    report.add(f"G14 SIGKILL of all to a search, {RESTART_CHUNKS} chunks", f"{seconds:.2f} s", f"starts, ms: {starts}",
+               "", "<= 2 s")
+
+
 def main():
     report = Report()
     print(f"weir bench on {platform.processor() or platform.machine()}, {os.cpu_count()} cores\n")
     disk = raw_disk(report)
     accepts(report, disk)
     pipeline(report)
+    restarts(report)
     embedding(report)
     if "--write" in sys.argv:
         revision = run("git", "rev-parse", "--short", "HEAD", check=False).strip()

@@ -1394,9 +1394,31 @@ a_replaced_receiver_is_refused_without_an_alarm(void **state)
     OK(pair_start_b(p, &error));
     const uint64_t before = pair_tx(p).refused_total;
     say_hello_again(p);
-    assert_int_equal(pair_tx(p).refused_total, before + 1);
+    assert_int_equal(pair_tx(p).refused_total, before + 2); /* its ack and its answer */
     assert_int_equal(pair_tx(p).state, WEIR_LINK_OPEN);
     assert_int_equal(pair_tx(p).acked, 6);
+}
+
+/* The HELLO of an idle link is seconds away. */
+static void
+a_receiver_that_starts_again_is_greeted_at_once(void **state)
+{
+    pair *p = with_five_settled(state);
+    weir_error error = { 0 };
+
+    say_hello_again(p); /* just now, so the next one would take LINK_HELLO_MS */
+    pair_crash_b(p);
+    OK(pair_start_b(p, &error));
+    commit_b(p);
+    take_back(p);
+    p->now_ms += LINK_HELLO_FAST_MS;
+    pump_a(p);
+    take_forth(p);
+    commit_b(p);
+    p->news = 0;
+    take_back(p);
+    assert_true(p->news & WEIR_LINK_NEWS_OPENED);
+    assert_true(pair_rx(p).hello_seen);
 }
 
 static void
@@ -1829,6 +1851,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_reset_of_an_older_era_or_a_second_one_of_an_era_is_an_invalid_argument),
     TEST(a_reset_of_a_later_era_may_name_a_replaced_database_again),
     TEST(a_replaced_receiver_is_refused_without_an_alarm),
+    TEST(a_receiver_that_starts_again_is_greeted_at_once),
     TEST(a_reset_waits_for_rows_in_flight),
     TEST(a_reset_of_another_database_is_not_taken),
     TEST(a_sender_put_back_to_before_a_reset_is_an_alarm),
