@@ -172,6 +172,8 @@ core_request(void *self, weir_stage *stage, const weir_request *request, weir_er
         return gateway_on_learn(self, stage, request, reterr);
     case GATEWAY_PEER_STATUS:
         return gateway_on_peer_status(self, stage, request, reterr);
+    case GATEWAY_DRAIN:
+        return gateway_end_waits(self, stage, reterr);
     }
     weir_assert(!"every command has a handler");
     return WEIR_INTERNAL;

@@ -31,6 +31,7 @@ typedef enum gateway_command {
     GATEWAY_CREATE_COLLECTION, /* CreateCollectionCommand -> weir.v1.CreateCollectionResponse */
     GATEWAY_LEARN,             /* LearnCommand -> EmptyResponse */
     GATEWAY_PEER_STATUS,       /* PeerStatusCommand -> nobody */
+    GATEWAY_DRAIN, /* EmptyResponse -> nobody: whoever waits is answered now, and from now on */
 } gateway_command;
 
 enum { GATEWAY_RESTORED_ID_SIZE = 16 };

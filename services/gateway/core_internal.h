@@ -106,6 +106,7 @@ struct gateway_core {
     uint8_t refused_id[WEIR_SERVICE_COUNT]
                       [WEIR_STORE_ID_SIZE]; /* databases that were replaced and came back */
     bool change_added;
+    bool is_draining; /* nobody may wait any more */
     void (*changed_callback)(void *ud);
     void *changed_ud;
 
@@ -212,6 +213,9 @@ weir_code gateway_wait_for(gateway_core *core, weir_stage *stage, const waiter *
 weir_code gateway_wake_document(gateway_core *core, weir_stage *stage, collection_entry *collection,
     const char *document_id, weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_wake_collections(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
+/* The process is about to end: nobody waits any more. */
+weir_code gateway_end_waits(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_expire_waiters(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;

@@ -159,9 +159,14 @@ gateway_serve(weir_service *service, void *context, weir_error *reterr)
 static void
 gateway_drain(weir_service *service, void *context)
 {
+    const Weir__Internal__V1__EmptyResponse nothing = WEIR__INTERNAL__V1__EMPTY_RESPONSE__INIT;
     gateway *self = context;
+    weir_error error;
 
-    (void)service;
+    /* A full inbox: those who wait are cut off with the servers, half a grace later. */
+    if (weir_shell_submit(service->shell, GATEWAY_DRAIN, "", NULL, &nothing.base, NULL, NULL,
+            &error) != WEIR_OK)
+        weir_log(WEIR_LOG_WARN, "service.waits_go_on", WEIR_STR("message", error.message));
     gateway_json_drain(self->json);
     gateway_status_stop(self->status); /* it talks to the shell, which ends before `stop` */
 }

@@ -110,6 +110,17 @@ answer_collection(weir_stage *stage, const waiter *done, bool is_settled)
     weir_stage_reply(stage, done->reply_to, &response->base);
 }
 
+/* A wait that ends before its time has no answer: the client asks the next process. */
+static void
+refuse_draining(weir_stage *stage, uint64_t reply_to)
+{
+    weir_error error;
+
+    weir_error_set(&error, WEIR_DRAINING, "the gateway restarts; wait for it again");
+    error.retry_after_ms = 1000;
+    weir_stage_fail(stage, reply_to, &error);
+}
+
 /* Until the indexer has confirmed a delete, a search may find what it ends: nobody is told before.
  */
 static bool
@@ -147,6 +158,11 @@ try_answer(gateway_core *core, weir_stage *stage, const waiter *done, bool is_la
         refuse_unconfirmed(stage, done);
         return WEIR_OK;
     }
+    if (core->is_draining && done->kind == WAITER_DOCUMENT &&
+        !gateway_state_is_terminal(revision->state)) {
+        refuse_draining(stage, done->reply_to);
+        return WEIR_OK;
+    }
     Weir__V1__Document *view = gateway_view_document(weir_stage_arena(stage),
         done->collection->record, document, revision, done->document_id, done->revision);
     if (done->kind == WAITER_INGEST)
@@ -172,8 +188,8 @@ gateway_wait_for(gateway_core *core, weir_stage *stage, const waiter *wish, weir
     bool answered = false;
     /* An ingest is answered either way; so, when too many wait, it is answered as things stand. */
     const bool is_full = core->waiter_count >= core->config.waiters_max;
-    const bool is_late =
-        wish->until_ms <= weir_stage_now_ms(stage) || (wish->kind == WAITER_INGEST && is_full);
+    const bool is_late = wish->until_ms <= weir_stage_now_ms(stage) || core->is_draining ||
+        (wish->kind == WAITER_INGEST && is_full);
 
     if (wish->reply_to == 0)
         return WEIR_OK;
@@ -254,7 +270,7 @@ gateway_wake_collections(gateway_core *core, weir_stage *stage, weir_error *rete
 weir_code
 gateway_expire_waiters(gateway_core *core, weir_stage *stage, weir_error *reterr)
 {
-    const int64_t now_ms = weir_stage_now_ms(stage);
+    const int64_t now_ms = core->is_draining ? INT64_MAX : weir_stage_now_ms(stage);
     int64_t next_ms = INT64_MAX;
     weir_code code = WEIR_OK;
 
@@ -272,7 +288,9 @@ gateway_expire_waiters(gateway_core *core, weir_stage *stage, weir_error *reterr
                 at = &candidate->next;
                 continue;
             }
-            if (candidate->kind == WAITER_COLLECTION)
+            if (candidate->kind == WAITER_COLLECTION && core->is_draining)
+                refuse_draining(stage, candidate->reply_to);
+            else if (candidate->kind == WAITER_COLLECTION)
                 answer_collection(stage, candidate, false);
             else
                 code = try_answer(core, stage, candidate, true, &answered, reterr);
@@ -285,6 +303,13 @@ gateway_expire_waiters(gateway_core *core, weir_stage *stage, weir_error *reterr
         weir_stage_wake_at(stage,
             next_ms > now_ms + DEADLINE_GRAIN_MS ? next_ms : now_ms + DEADLINE_GRAIN_MS);
     return code;
+}
+
+weir_code
+gateway_end_waits(gateway_core *core, weir_stage *stage, weir_error *reterr)
+{
+    core->is_draining = true;
+    return gateway_expire_waiters(core, stage, reterr);
 }
 
 void
@@ -382,7 +407,9 @@ gateway_on_wait_collection(gateway_core *core, weir_stage *stage, const weir_req
         code = is_settled(core, stage, &wish, &settled, reterr);
     if (code != WEIR_OK)
         return code;
-    if (settled || wish.until_ms <= weir_stage_now_ms(stage))
+    if (!settled && core->is_draining)
+        refuse_draining(stage, wish.reply_to);
+    else if (settled || wish.until_ms <= weir_stage_now_ms(stage))
         answer_collection(stage, &wish, settled);
     else if (core->waiter_count >= core->config.waiters_max)
         return refuse_wait(core, stage, request->reply_to);

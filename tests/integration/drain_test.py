@@ -142,7 +142,7 @@ class DrainTest(harness.OwnSuiteTest):
             with self.assertRaises(grpc.RpcError) as caught:
                 call()
             self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
-        self.assertLess(time.monotonic() - began, GRACE_S - 2)
+        self.assertLess(time.monotonic() - began, 3)  # half of the grace is what the servers would be given
         os.kill(stopped, signal.SIGCONT)
 
     def test_services_die_with_their_supervisor(self):

@@ -154,10 +154,38 @@ too_many_waits_are_refused_and_ingests_are_answered_at_once(void **state)
     rig_destroy(&self);
 }
 
+/* Half of the grace would go by otherwise: the servers wait for their calls. */
+static void
+a_drain_ends_every_wait_and_lets_none_begin(void **state)
+{
+    Weir__Internal__V1__EmptyResponse nothing = WEIR__INTERNAL__V1__EMPTY_RESPONSE__INIT;
+    rig *self = rig_create();
+
+    (void)state;
+    const uint64_t ingest = RIG_INGEST(self, .document_id = "d", .wait_ms = 10000);
+    const uint64_t wait = rig_wait(self, "d", 1, 10000);
+    const uint64_t all = rig_wait_collection(self, NULL, 0, 10000);
+    RIG_INGEST(self, .document_id = "gone");
+    const uint64_t gone = rig_delete(self, "gone", NULL, false);
+    assert_false(rig_is_answered(self, ingest) || rig_is_answered(self, wait) ||
+        rig_is_answered(self, all) || rig_is_answered(self, gone));
+    rig_submit(self, GATEWAY_DRAIN, "", &nothing.base);
+
+    assert_int_equal(rig_ingested(self, ingest)->document->revision, 1); /* it was accepted */
+    rig_refused(self, wait, WEIR_DRAINING);
+    rig_refused(self, all, WEIR_DRAINING);
+    rig_refused(self, gone, WEIR_SERVICE_UNAVAILABLE);
+    rig_refused(self, rig_wait(self, "d", 1, 10000), WEIR_DRAINING);
+    rig_refused(self, rig_wait_collection(self, NULL, 0, 10000), WEIR_DRAINING);
+    rig_ingested(self, RIG_INGEST(self, .document_id = "e", .wait_ms = 10000));
+    rig_destroy(&self);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_drain_ends_every_wait_and_lets_none_begin),
         cmocka_unit_test(an_ingest_that_waits_is_answered_when_it_is_ready),
         cmocka_unit_test(an_ingest_whose_wait_is_over_is_answered_as_things_stand),
         cmocka_unit_test(a_wait_ends_with_failed_superseded_and_deleted_too),
