@@ -3,7 +3,7 @@
     make_data.py BUILD_FOLDER_OF_THE_RELEASE OUT.tar.xz
 
 Documents in every state, work under way in every service, request ids, a dead letter; then a SIGKILL of all, so that
-the logs of the databases hold what an orderly end would have written into tables.  told.json has what clients were told.
+the logs of the databases hold what an orderly end would have written into tables.  told.json has what clients know.
 Run it once for each raised schema, with the last build before it, and commit what it writes (at most 200 KiB).
 """
 
