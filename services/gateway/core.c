@@ -297,6 +297,7 @@ core_committed(void *self, weir_stage *stage)
     published->deleted_total = core->deleted_total;
     published->superseded_total = core->superseded_total;
     published->is_redriving = core->is_redriving;
+    published->is_rebuilding = core->is_redriving && core->redrive_ready_too;
     for (int service = 1; service < WEIR_SERVICE_COUNT; service++) {
         published->has_store[service] = core->known[service].store_id.len == WEIR_STORE_ID_SIZE;
         memcpy(published->store_id[service], core->known_id[service], WEIR_STORE_ID_SIZE);

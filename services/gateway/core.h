@@ -69,6 +69,7 @@ typedef struct gateway_published {
     uint64_t accepted_total, ready_total, failed_total, retried_total, deleted_total,
         superseded_total;
     bool is_redriving;
+    bool is_rebuilding; /* of these, what was READY too */
     /* Databases in force by service, for ApplyEra; has_store says which are known. */
     bool has_store[WEIR_SERVICE_COUNT];
     uint8_t store_id[WEIR_SERVICE_COUNT][WEIR_STORE_ID_SIZE];

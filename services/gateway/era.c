@@ -479,6 +479,17 @@ forget_searchable(const redrive *run, uint64_t collection_no, const char *docume
     gateway_put_document(run->core, run->stage, collection_no, document_id, document);
 }
 
+/* Searches of its collection say so until it is back. */
+static void
+mark_rebuilding(gateway_core *core, collection_entry *collection, revision_record *revision)
+{
+    if (revision->state != DOCUMENT_STATE(READY) || revision->rebuilds)
+        return;
+    revision->rebuilds = true;
+    collection->counters.rebuilding++;
+    gateway_count(core, collection);
+}
+
 /* Ascending revisions of one document: the READY one before what is newer. */
 static weir_code
 redrive_document(void *ud, collection_entry *collection, const char *document_id,
@@ -506,6 +517,7 @@ redrive_document(void *ud, collection_entry *collection, const char *document_id
             continue;
         WEIR_FP_RETURN("gateway.redrive.document", reterr);
         forget_searchable(run, collection_no, document_id, document, number);
+        mark_rebuilding(run->core, collection, revision);
         code = gateway_raise(run->core, run->stage, &id, revision, GATEWAY_LANE_REDRIVE, reterr);
     }
     return code;

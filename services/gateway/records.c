@@ -168,6 +168,10 @@ gateway_set_state(gateway_core *core, weir_stage *stage, const revision_id *id,
         const bool was_unready = is_unready(revision->state);
 
         move_count(core, id->collection, revision, state);
+        if (revision->rebuilds && gateway_state_is_terminal(state)) {
+            revision->rebuilds = false;
+            id->collection->counters.rebuilding--;
+        }
         count_total(core, state);
         revision->state = state;
         revision->update_time_ms = weir_stage_now_ms(stage);

@@ -4,6 +4,9 @@
  *
  * No thread waits: each step goes on where the answer before it arrives.  The time is the call's
  * deadline, or gateway.query_timeout_ms without one.
+ *
+ * After the loss of the indexer's volume the new one answers from what has come back so far.  Until
+ * all of the collection is back, that is refused as INDEX_REBUILDING, or told as not complete.
  */
 #include <stdlib.h>
 
@@ -20,7 +23,7 @@ typedef Weir__V1__SearchResponse search_response;
 typedef Weir__Internal__V1__SearchVectorsResponse indexed_response;
 typedef Weir__Internal__V1__EmbedResponse embed_response;
 
-enum { TOP_K_DEFAULT = 10, WRITE_SHARE_PERCENT = 75 };
+enum { TOP_K_DEFAULT = 10, WRITE_SHARE_PERCENT = 75, REBUILD_RETRY_MS = 1000 };
 
 typedef struct search_flow {
     gateway *self;
@@ -31,6 +34,8 @@ typedef struct search_flow {
     int64_t begun_us;
     int64_t until_ms; /* monotonic */
     bool consistency_satisfied;
+    uint64_t era;       /* when the indexer was asked */
+    bool is_rebuilding; /* then */
     Weir__Internal__V1__WaitCommand wait;
     weir_buffer vector; /* little-endian fp32 */
 } search_flow;
@@ -100,18 +105,53 @@ view_hit(weir_arena *arena, const Weir__Internal__V1__IndexHit *hit, size_t rank
     return view;
 }
 
-static int64_t
-count_unready(search_flow *flow, weir_arena *arena)
+static void
+read_counters(search_flow *flow, counters_record *ret_counters)
 {
-    counters_record counters;
     gateway_look look;
     weir_error error;
 
-    gateway_look_begin(&look, flow->self->service->store, arena);
-    const weir_code code =
-        gateway_look_counters(&look, flow->collection->collection_no, &counters, &error);
+    gateway_look_begin(&look, flow->self->service->store, weir_rpc_call_arena(flow->call));
+    if (gateway_look_counters(&look, flow->collection->collection_no, ret_counters, &error) !=
+        WEIR_OK)
+        weir__internal__v1__counters_record__init(ret_counters);
     gateway_look_end(&look);
-    return code == WEIR_OK ? (int64_t)(counters.pending + counters.processing) : 0;
+}
+
+/* Before the indexer is asked: what has come back later was not there for its answer. */
+static void
+look_at_rebuild(search_flow *flow)
+{
+    gateway_published published;
+    counters_record counters;
+
+    gateway_core_published(flow->self->core, &published);
+    read_counters(flow, &counters);
+    flow->era = published.era;
+    flow->is_rebuilding = published.is_rebuilding || counters.rebuilding > 0;
+}
+
+/* A new indexer opens only after the era of its loss, so an answer of the same era is of one that
+ * was whole. */
+static bool
+is_whole(const search_flow *flow)
+{
+    gateway_published published;
+
+    gateway_core_published(flow->self->core, &published);
+    return !flow->is_rebuilding && published.era == flow->era;
+}
+
+static void
+fail_as_rebuilding(search_flow *flow)
+{
+    weir_error error;
+
+    weir_error_set(&error, WEIR_INDEX_REBUILDING,
+        "the index of collection \"%s\" is being built anew; try again, or set allow_partial",
+        flow->request->collection_id);
+    error.retry_after_ms = REBUILD_RETRY_MS;
+    fail(flow, &error);
 }
 
 static void
@@ -121,18 +161,25 @@ indexer_answered(void *context, const weir_error *error, const ProtobufCMessage 
     weir_arena *arena = weir_rpc_call_arena(flow->call);
     const indexed_response *indexed = (const indexed_response *)(const void *)message;
     search_response response = WEIR__V1__SEARCH_RESPONSE__INIT;
+    counters_record counters;
 
     if (error->code != WEIR_OK) {
         fail_for_peer(flow, WEIR_SERVICE_INDEXER, error);
         return;
     }
+    const bool is_complete = indexed->complete && is_whole(flow);
+    if (!is_complete && !flow->request->allow_partial) {
+        fail_as_rebuilding(flow);
+        return;
+    }
+    read_counters(flow, &counters);
     response.hits = weir_arena_alloc(arena, (indexed->n_hits + 1) * sizeof *response.hits);
     for (size_t i = 0; i < indexed->n_hits; i++)
         response.hits[response.n_hits++] = view_hit(arena, indexed->hits[i], i + 1);
     response.exact = indexed->exact;
-    response.complete = indexed->complete;
+    response.complete = is_complete;
     response.consistency_satisfied = flow->consistency_satisfied;
-    response.unready_count = count_unready(flow, arena);
+    response.unready_count = (int64_t)(counters.pending + counters.processing);
     const int64_t took_us = weir_clock_mono_us() - flow->begun_us;
     Google__Protobuf__Duration duration = GOOGLE__PROTOBUF__DURATION__INIT;
     duration.seconds = took_us / 1000000;
@@ -168,6 +215,7 @@ ask_indexer(search_flow *flow)
     wanted.max_hits_per_document = (uint32_t)request->max_hits_per_document;
     wanted.neighbor_chunks = (uint32_t)request->neighbor_chunks;
     wanted.allow_partial = request->allow_partial;
+    look_at_rebuild(flow);
     gateway_peer_start(flow->self->indexer, "SearchVectors", &wanted.base,
         (gateway_patience){ left_ms(flow), GATEWAY_AWAY_MS }, indexer_answered, flow);
 }

@@ -108,6 +108,7 @@ def end(scan, document, facts):
     newest = scan.newest(document)
     for revision, value in scan.revisions.get(document, {}).items():
         facts.numbers["" if value.get("isDelete") else hexed(value, "contentSha256")].add(revision)
+        facts.runs[revision] = max(facts.runs[revision], number(value, "epoch"))
         if scan.state(document, revision) in ("READY", "FAILED"):
             facts.see({"revision": revision, "state": scan.state(document, revision), "run": number(value, "epoch")})
     if newest == 0:
@@ -119,7 +120,6 @@ def end(scan, document, facts):
         "revision": newest, "state": scan.state(document, newest), "run": number(value, "epoch"),
         "searchable": number(scan.documents[document], "searchableRevision"), "sha256": hexed(value, "contentSha256"),
     }
-    facts.runs[newest] = max(facts.runs[newest], seen["run"])
     return [register.Step(End(str(seen)), holds=register.shows(seen))]
 
 
@@ -281,11 +281,12 @@ class Comparison:
                 here[state.lower()] += 1
                 here["accepted"] += 1
                 here["chunks"] += number(value, "chunkCount") if state == "READY" else 0
+                here["rebuilding"] += bool(value.get("rebuilds"))
             here["documents"] += not revisions[max(revisions)].get("isDelete")
         for line in self.scan.of("gateway", "counters"):
             collection = self.scan.names[line["collection_no"]]
             for name in ("pending", "processing", "ready", "failed", "superseded", "deleted", "accepted", "documents",
-                         "chunks"):
+                         "chunks", "rebuilding"):
                 if number(line["value"], name) != counted[collection][name]:
                     self.report(
                         "I18", collection,

@@ -154,6 +154,48 @@ a_restored_gateway_seeds_and_drives_again_once(void **state)
     rig_destroy(&self);
 }
 
+/* Revisions that searches of the collection wait for. */
+static uint64_t
+rebuilding(rig *self)
+{
+    const collection_entry *entry = gateway_find_collection(self->core, "t", "c");
+
+    assert_non_null(entry);
+    return entry->counters.rebuilding;
+}
+
+static void
+what_was_searchable_counts_as_rebuilding_until_it_is_back_or_over(void **state)
+{
+    rig *self = with_peers();
+
+    RIG_INGEST(self, .document_id = "back");
+    RIG_INGEST(self, .document_id = "deleted");
+    RIG_INGEST(self, .document_id = "replaced", .text = "one");
+    rig_settle(self);
+    rig_ready(self, "back", 1, 1, 1);
+    rig_ready(self, "deleted", 1, 1, 1);
+    rig_ready(self, "replaced", 1, 1, 1);
+    RIG_INGEST(self, .document_id = "replaced", .text = "two");
+    RIG_INGEST(self, .document_id = "live");
+    rig_peer_restart(self, &self->indexer, true);
+    rig_run_ms(self, 1000);
+    assert_int_equal(rebuilding(self), 0);
+    rig_tell_status(self, &self->indexer);
+    rig_run_ms(self, 20000);
+    assert_int_equal(rebuilding(self), 3);
+    rig_crash(self);
+    assert_int_equal(rebuilding(self), 3);
+    rig_ready(self, "back", 1, 2, 1);
+    assert_int_equal(rebuilding(self), 2);
+    rig_delete(self, "deleted", NULL, false);
+    assert_int_equal(rebuilding(self), 1);
+    rig_ready(self, "replaced", 2, 2, 1);
+    assert_int_equal(rebuilding(self), 0);
+    rig_check_store(self);
+    rig_destroy(&self);
+}
+
 static void
 a_delete_that_waits_while_the_indexer_is_lost_is_sent_again(void **state)
 {
@@ -319,6 +361,7 @@ main(void)
         cmocka_unit_test(a_restart_of_the_indexer_gets_its_gate_and_keeps_the_era),
         cmocka_unit_test(a_lost_indexer_is_seeded_before_the_gate_and_gets_everything_again),
         cmocka_unit_test(a_restored_gateway_seeds_and_drives_again_once),
+        cmocka_unit_test(what_was_searchable_counts_as_rebuilding_until_it_is_back_or_over),
         cmocka_unit_test(a_delete_that_waits_while_the_indexer_is_lost_is_sent_again),
         cmocka_unit_test(a_lost_ingest_gets_what_was_under_way_and_no_more),
         cmocka_unit_test(a_redrive_goes_on_after_a_crash),

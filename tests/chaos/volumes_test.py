@@ -1,0 +1,117 @@
+"""A volume of an inner service is lost, or comes back as it was some time ago, while clients work.
+
+Documents return to READY with no client's help, deleted ones stay deleted, FAILED ones stay FAILED with their dead
+letters, and no search in between takes what is missing for absent: it finds it, or answers INDEX_REBUILDING.  All that
+is what the history checker judges.  WEIR_SEED picks the run, WEIR_DOCUMENTS its size.
+"""
+
+import os
+import random
+import shutil
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from rig import ChaosTest, harness  # noqa: E402  pylint: disable=wrong-import-position
+
+SEED = int(os.environ.get("WEIR_SEED", random.SystemRandom().randrange(1 << 32)))
+DOCUMENTS = int(os.environ.get("WEIR_DOCUMENTS", "300"))
+NOTICED_S = 8  # the gateway looks at each service every two seconds
+INNER = ("ingest", "embedder", "indexer", "reconciler")
+
+
+class VolumesTest(ChaosTest):
+    def setUp(self):
+        self.generator = random.Random(SEED)
+        self.suite = self.rig().up()
+        self.client = self.collection(self.suite)
+        self.job = self.work(self.suite, SEED, DOCUMENTS, writers=3, hot_writers=1, readers=2)
+
+    def wait_for_era(self, before, must_come=True):
+        """The gateway has noticed, and nothing is left to be driven again.  An embedder or an ingest that had told
+        nobody of anything may be replaced without a word."""
+        try:
+            patience = 60 if must_come else NOTICED_S
+            harness.wait_for(lambda: self.client.stubborn("GetServerInfo").era > before, "a new era", patience)
+        except AssertionError:
+            if must_come:
+                raise
+        self.settle(self.suite, self.client)
+
+    def finish(self, what, began, losses):
+        counts = self.job.finish()
+        settled = self.settle(self.suite, self.client)
+        judge = self.check(self.suite, self.job, losses)
+        print(
+            f"{what}: seed {SEED}, {len(judge.scan.documents)} documents, {counts}, settled {settled:.1f} s after the"
+            f" last call, {len(judge.violations)} violations, {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+
+    def lose(self, service):
+        """Kill it and delete its database."""
+        self.suite.let_end(service)
+        self.suite.kill(service)
+        shutil.rmtree(self.suite.database(service))
+        self.suite.begin(service)
+
+    def test_each_inner_volume_is_wiped(self):
+        began = time.monotonic()
+        order = self.generator.sample(INNER, len(INNER))
+        for number, service in enumerate(order):
+            era = self.client.stubborn("GetServerInfo").era
+            self.job.open((number + 1) / (len(order) + 1))
+            time.sleep(self.generator.uniform(0.3, 1))
+            print(f"wiping {service} in era {era}", flush=True)
+            self.lose(service)
+            self.wait_for_era(era, must_come=service in ("indexer", "reconciler"))
+        self.finish("wiped volumes", began, losses=1)
+
+    def test_each_inner_volume_is_rolled_back(self):
+        began = time.monotonic()
+        order = self.generator.sample(INNER, len(INNER))
+        for number, service in enumerate(order):
+            era = self.client.stubborn("GetServerInfo").era
+            self.job.open((number + 0.5) / (len(order) + 1))
+            time.sleep(self.generator.uniform(0.3, 1))
+            copy = self.copy(service)
+            self.job.open((number + 1) / (len(order) + 1))
+            self.wait_for_work(service)
+            print(f"rolling {service} back in era {era}", flush=True)
+            self.bring_back(service, copy)
+            self.wait_for_era(era)
+        self.finish("rolled-back volumes", began, losses=1)
+
+    def copy(self, service):
+        """Its database as it is now, from a moment when it was stopped."""
+        self.suite.stop(service)
+        copy = os.path.join(self.suite.data, f"copy-{service}")
+        shutil.copytree(self.suite.database(service), copy, symlinks=True)
+        self.suite.begin(service)
+        return copy
+
+    def bring_back(self, service, copy):
+        self.suite.let_end(service)
+        self.suite.kill(service)
+        shutil.rmtree(self.suite.database(service))
+        os.rename(copy, self.suite.database(service))
+        self.suite.begin(service)
+
+    def wait_for_work(self, service):
+        """It has settled rows since the copy, so the copy is behind."""
+        def settled():
+            client = harness.Client(self.suite.grpc_address(service))
+            try:
+                links = client.call("/weir.internal.v1.StageService/ListLinks", deadline=5).links
+                return sum(link.settled for link in links)
+            except harness.grpc.RpcError:
+                return None
+            finally:
+                client.close()
+
+        before = harness.wait_for(settled, f"{service} to tell its links")
+        harness.wait_for(lambda: (settled() or 0) > before + 20, f"{service} to settle more rows", 60)
+
+
+if __name__ == "__main__":
+    harness.main()
