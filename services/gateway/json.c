@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "common/base/clock.h"
 #include "common/base/id.h"
@@ -18,6 +19,7 @@
 #include "services/gateway/json_internal.h"
 
 enum { TIMEOUT_DIGITS_MAX = 10, FORWARDED_MAX = 4 };
+enum { METHOD_NOT_ALLOWED = 405, UNSUPPORTED_MEDIA_TYPE = 415 }; /* HTTP, as Connect has them */
 
 struct gateway_json {
     gateway *self;
@@ -112,7 +114,7 @@ static void
 respond(weir_http_request *request, int status, weir_bytes body, const char *request_id,
     uint32_t retry_after_ms)
 {
-    weir_http_header_line headers[2];
+    weir_http_header_line headers[3];
     char seconds[16];
     weir_http_answer answer = { .status = status,
         .content_type = "application/json",
@@ -121,6 +123,8 @@ respond(weir_http_request *request, int status, weir_bytes body, const char *req
 
     if (request_id != NULL)
         headers[answer.header_count++] = (weir_http_header_line){ "x-request-id", request_id };
+    if (status == METHOD_NOT_ALLOWED)
+        headers[answer.header_count++] = (weir_http_header_line){ "Allow", "POST" };
     if (retry_after_ms > 0) {
         snprintf(seconds, sizeof seconds, "%u", (retry_after_ms + 999) / 1000);
         headers[answer.header_count++] = (weir_http_header_line){ "Retry-After", seconds };
@@ -129,12 +133,13 @@ respond(weir_http_request *request, int status, weir_bytes body, const char *req
 }
 
 static void
-respond_error(weir_http_request *request, const weir_error *error, const char *request_id)
+respond_error(weir_http_request *request, int status, const weir_error *error,
+    const char *request_id)
 {
     weir_buffer body = { 0 };
 
     append_error(&body, error, request_id);
-    respond(request, connect_codes[weir_code_grpc_status(error->code)].http,
+    respond(request, status != 0 ? status : connect_codes[weir_code_grpc_status(error->code)].http,
         weir_buffer_view(&body), request_id, error->retry_after_ms);
     weir_buffer_fini(&body);
 }
@@ -149,7 +154,7 @@ respond_message(weir_http_request *request, const ProtobufCMessage *message, con
     if (weir_json_encode(message, &options, &body, &error) == WEIR_OK)
         respond(request, 200, weir_buffer_view(&body), request_id, 0);
     else
-        respond_error(request, &error, request_id);
+        respond_error(request, 0, &error, request_id);
     weir_buffer_fini(&body);
 }
 
@@ -195,7 +200,7 @@ answered(const weir_rpc_answer *answer, void *context)
     exchange *self = context;
 
     if (answer->error->code != WEIR_OK)
-        respond_error(self->request, answer->error, answer->request_id);
+        respond_error(self->request, 0, answer->error, answer->request_id);
     else
         respond_message(self->request, answer->response, answer->request_id);
     exchange_unref(self);
@@ -272,10 +277,21 @@ start_call(gateway_json *json, weir_http_request *request, json_wish *wish, uint
 
 /* ---- Connect ---- */
 
-static weir_code
-check_connect(const weir_http_request *request, const weir_rpc_method *method, weir_error *reterr)
+/* "application/json", with or without parameters. */
+static bool
+is_json(const char *type)
 {
-    const char *type = weir_http_header(request, "content-type");
+    static const char wanted[] = "application/json";
+    const size_t size = sizeof wanted - 1;
+
+    return type != NULL && strncasecmp(type, wanted, size) == 0 &&
+        (type[size] == '\0' || type[size] == ';' || type[size] == ' ');
+}
+
+static weir_code
+check_connect(const weir_http_request *request, json_wish *wish, weir_error *reterr)
+{
+    const weir_rpc_method *method = wish->method;
 
     if (method == NULL)
         return weir_error_set(reterr, WEIR_UNIMPLEMENTED, "there is no method %s",
@@ -283,13 +299,16 @@ check_connect(const weir_http_request *request, const weir_rpc_method *method, w
     if (method->client_streams || method->server_streams)
         return weir_error_set(reterr, WEIR_UNIMPLEMENTED, "%s is a stream; use gRPC for it",
             method->name);
-    if (strcmp(weir_http_method(request), "POST") != 0)
+    if (strcmp(weir_http_method(request), "POST") != 0) {
+        wish->status = METHOD_NOT_ALLOWED;
         return weir_error_set(reterr, WEIR_INVALID_ARGUMENT, "%s is called with POST",
             method->name);
-    if (type == NULL || strncmp(type, "application/json", 16) != 0)
-        return weir_error_set(reterr, WEIR_INVALID_ARGUMENT,
-            "the body is to be JSON: Content-Type: application/json");
-    return WEIR_OK;
+    }
+    if (is_json(weir_http_header(request, "content-type")))
+        return WEIR_OK;
+    wish->status = UNSUPPORTED_MEDIA_TYPE;
+    return weir_error_set(reterr, WEIR_INVALID_ARGUMENT,
+        "the body is to be JSON: Content-Type: application/json");
 }
 
 static weir_code
@@ -299,7 +318,7 @@ parse_connect(gateway_json *json, const weir_http_request *request, json_wish *w
     const weir_bytes body = weir_http_body(request);
 
     wish->method = weir_rpc_server_method(json->self->service->server, weir_http_path(request));
-    const weir_code code = check_connect(request, wish->method, reterr);
+    const weir_code code = check_connect(request, wish, reterr);
     if (code != WEIR_OK)
         return code;
     return weir_json_decode(wish->method->input, body.size > 0 ? body : weir_bytes_str("{}"),
@@ -350,7 +369,7 @@ handle(weir_http_request *request, void *context)
     if (code == WEIR_OK)
         start_call(json, request, &wish, timeout_ms);
     else
-        respond_error(request, &error, request_id_of(request, made));
+        respond_error(request, wish.status, &error, request_id_of(request, made));
     weir_arena_destroy(&wish.arena);
 }
 

@@ -12,6 +12,7 @@ typedef struct json_wish {
     const weir_rpc_method *method;
     ProtobufCMessage *message; /* in the arena */
     weir_arena *arena;         /* the wish's; taken by the call */
+    int status;                /* HTTP's own answer to what is no call at all; 0: the error's */
 } json_wish;
 
 /* The RPC of a REST path with its message.  WEIR_NOT_FOUND: no such path; other failures are the

@@ -10,7 +10,13 @@
 #include "common/base/log.h"
 #include "common/wire/wire.h"
 
-enum { LOOK_MS = 500, APPLY_MS = 2000, FRESH_INTERVALS = 3 };
+enum {
+    LOOK_MS = 500,
+    APPLY_MS = 2000,
+    FRESH_INTERVALS = 3,
+    FIRST_LOOKS_MS = 100,
+    FIRST_MS = 60000
+};
 
 typedef struct seen {
     weir_buffer packed; /* the last answer; empty: none */
@@ -25,6 +31,7 @@ struct gateway_status {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool stopping, is_joined;
+    int64_t began_ms; /* monotonic */
     seen seen[WEIR_SERVICE_COUNT];
 };
 
@@ -136,11 +143,26 @@ look(gateway_status *status, weir_service_id service)
 
 /* ---- the thread ---- */
 
+/* All start together, and nothing is known of a service until its first answer: models, dead
+ * letters, which database it has.  Under the lock. */
+static uint32_t
+interval_ms(const gateway_status *status)
+{
+    const uint32_t usual_ms = status->self->config->gateway.status_interval_ms;
+
+    if (usual_ms <= FIRST_LOOKS_MS || weir_clock_mono_ms() - status->began_ms > FIRST_MS)
+        return usual_ms;
+    for (int id = WEIR_SERVICE_GATEWAY + 1; id < WEIR_SERVICE_COUNT; id++)
+        if (status->seen[id].packed.size == 0)
+            return FIRST_LOOKS_MS;
+    return usual_ms;
+}
+
 /* Under the lock. */
 static void
 rest(gateway_status *status)
 {
-    const int64_t at_ms = weir_clock_mono_ms() + status->self->config->gateway.status_interval_ms;
+    const int64_t at_ms = weir_clock_mono_ms() + interval_ms(status);
     const struct timespec until = { .tv_sec = at_ms / 1000, .tv_nsec = (at_ms % 1000) * 1000000 };
 
     while (!status->stopping && weir_clock_mono_ms() < at_ms)
@@ -171,6 +193,7 @@ gateway_status_start(gateway *self)
     pthread_condattr_t monotonic;
 
     status->self = self;
+    status->began_ms = weir_clock_mono_ms();
     status->arena = weir_arena_create(0);
     for (int id = WEIR_SERVICE_GATEWAY + 1; id < WEIR_SERVICE_COUNT; id++)
         status->stubs[id] =

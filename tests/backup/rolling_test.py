@@ -112,6 +112,12 @@ class RollingTest(harness.OwnSuiteTest):
         for service, took_ms in self.drains(suite).items():
             self.assertLess(took_ms, DRAIN_MS, service)
 
+    def test_the_gateway_knows_of_every_service_soon_after_a_start(self):
+        suite = self.own_suite(["gateway.status_interval_ms=60000"])
+        suite.up()
+        client = suite.client()
+        wait_for(lambda: any(model.available for model in client.ListModels().models), "a model of the embedder", 20)
+
     def restart(self, suite, service, workers):
         """Ends when the service serves again and every client has been answered since."""
         old = suite.signal(service, signal.SIGTERM)

@@ -764,10 +764,13 @@ class JsonTest(SuiteTest):
 
     def test_other_ways_to_call_are_refused(self):
         path = "DocumentService/GetDocument"
-        self.assertIn(self.post(path, {}, headers={"Content-Type": "text/plain"})[0], (400, 415))
+        for kind in ("text/plain", "application/jsonl", "application/connect+json"):
+            self.assertEqual(self.post(path, {}, headers={"Content-Type": kind})[0], 415, kind)
+        self.assertEqual(self.post(path, {}, headers={"Content-Type": "application/JSON; charset=utf-8"})[0], 400)
         self.assertIn(self.post("DocumentService/Nothing", {})[0], (404, 501))
         self.assertIn(self.suite.json("/nothing", {})[0], (404, 501))
-        self.assertIn(self.post(path, {}, method="PUT")[0], (400, 405))
+        code, headers, answer = self.post(path, {}, method="PUT")
+        self.assertEqual((code, headers["allow"], answer["code"]), (405, "POST", "invalid_argument"))
         code, _, answer = self.post("SystemService/RunAudit", {})
         self.assertEqual((code, answer["code"]), (501, "unimplemented"))
 
