@@ -296,6 +296,49 @@ class BackupTest(OwnSuiteTest):
         other.up()
         self.check(other.client(), told)
 
+    def test_a_backup_while_services_or_itself_are_killed_is_whole_or_none(self):
+        suite = self.new_suite().up()
+        client = suite.client()
+        told = self.fill(client, count=10)
+        whole = None
+        outcomes = []
+        for number in range(8):
+            folder = f"{self.dir}-{number}"
+            self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+            backup = subprocess.Popen(
+                [WEIR, "backup", folder, "--data", suite.data], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            threading.Event().wait(random.uniform(0, 0.15))
+            if number % 2 == 0:
+                backup.kill()
+            else:
+                suite.kill(random.choice(SERVICES))
+            status = backup.wait(60)
+            outcomes.append(status)
+            self.assertEqual(os.path.exists(os.path.join(folder, "manifest.json")), status == 0 or (
+                status < 0 and self.is_whole(folder)), (folder, status))
+            if status == 0:
+                weir("restore", folder, "--verify")
+                whole = folder
+            suite.wait_serving()
+        print(f"backups under kills ended with {outcomes}", flush=True)
+        if whole is None:
+            whole = self.dir
+            weir("backup", whole, "--data", suite.data)
+        suite.down()
+        weir("restore", whole, "--data", suite.data, "--replace")
+        suite.up()
+        self.check(suite.client(), told)
+
+    @staticmethod
+    def is_whole(folder):
+        """The program was killed after its last write: then the backup must be one."""
+        if not os.path.exists(os.path.join(folder, "manifest.json")):
+            return False
+        weir("restore", folder, "--verify")
+        return True
+
     @staticmethod
     def flip(folder, path=None):
         """One bit of the largest file of a folder, or of a path again."""

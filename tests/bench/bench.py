@@ -262,10 +262,13 @@ def restarts(report):
     import restart  # it uses this file
 
     seen = restart.run(RESTART_CHUNKS, 3)
-    seconds = statistics.median(one["search"] for one in seen)
-    starts = ", ".join(f"{name} {seen[-1]['start_ms'][name]}" for name in SERVICES)
+    all_five = [one for one in seen if "alone" not in one]
+    seconds = statistics.median(one["search"] for one in all_five)
+    starts = ", ".join(f"{name} {all_five[-1]['start_ms'][name]}" for name in SERVICES)
     report.add(f"G14 SIGKILL of all to a search, {RESTART_CHUNKS} chunks", f"{seconds:.2f} s", f"starts, ms: {starts}",
                "", "<= 2 s")
+    alone = ", ".join(f"{one['alone']} {one['search']:.2f}" for one in seen if "alone" in one)
+    report.add("  SIGKILL of one to a search", f"{alone} s", "", "", "<= 2 s")
 
 
 def main():
