@@ -45,6 +45,7 @@ static const cli_option restore_options[] = {
     { "data", 'd', "DIR", "folder of all data" },
     { "config", 0, "FILE", "settings (YAML)" },
     { "replace", 0, NULL, "set aside the databases that are there" },
+    { "only-gateway", 0, NULL, "set the other databases aside; new ones heal from the gateway's" },
     { "in-place", 0, NULL, "the same with the gateway's database that is there" },
     { "verify", 0, NULL, "only check the backup" },
     END,
@@ -152,7 +153,8 @@ const cli_command cli_commands[] = {
         cli_backup },
     { "restore", "[DIR]", "bring a backup back; nothing may run on the data folder",
         "weir restore /backup/monday --verify\n"
-        "weir restore /backup/monday --data /var/lib/weir --replace",
+        "weir restore /backup/monday --data /var/lib/weir --replace\n"
+        "weir restore /backup/monday --data /var/lib/weir --replace --only-gateway",
         restore_options, 0, 1, false, cli_restore },
 
     { "ingest", "PATH...", "take files and folders in",

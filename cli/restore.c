@@ -8,9 +8,9 @@
  * and treat the other databases as lost or rolled back, whatever they hold: it seeds them and
  * drives again under new epochs.
  *
- * Only the gateway's database is brought back; the others are set aside and heal from it.  They may
- * be newer than it: what they know of numbers that it is going to give out again would be taken for
- * the new ones.
+ * Only the gateway's database comes back, with --only-gateway or without; the others are set aside,
+ * and new ones heal from it.  They may be newer than it: what they know of numbers that it is
+ * going to give out again would be taken for the new ones.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -350,7 +350,7 @@ check_usage(const cli *self)
         cli_complain("name the folder of a backup, or say --in-place");
         return CLI_USAGE;
     }
-    if (in_place && cli_has(self, "verify")) {
+    if (in_place && (cli_has(self, "only-gateway") || cli_has(self, "verify"))) {
         cli_complain("--in-place stands alone");
         return CLI_USAGE;
     }
