@@ -68,6 +68,14 @@ typedef struct weir_link_tx_options {
     void *resolve_ud;
 } weir_link_tx_options;
 
+/* Whose volume an alarm says was lost or rolled back. */
+typedef enum weir_link_lost {
+    WEIR_LINK_LOST_NONE = 0,
+    WEIR_LINK_LOST_PEER, /* the receiver's */
+    WEIR_LINK_LOST_OWN,  /* the sender's */
+    WEIR_LINK_LOST_EITHER
+} weir_link_lost;
+
 typedef struct weir_link_tx_status {
     weir_link_state state;
     uint64_t next, acked, sent; /* next to give out; greatest acked; greatest sent in this start */
@@ -81,6 +89,7 @@ typedef struct weir_link_tx_status {
     uint8_t peer_boot_random[WEIR_BOOT_RANDOM_SIZE];
     uint64_t reset_era; /* of the RESET in force; 0: none */
     char alarm[160];    /* why REGRESSED, or "" */
+    weir_link_lost alarm_lost;
     uint64_t alarm_era;
     uint8_t alarm_store_id[WEIR_STORE_ID_SIZE]; /* the database that was met then */
 } weir_link_tx_status;
@@ -160,10 +169,12 @@ typedef struct weir_link_rx_status {
     bool has_peer;
     bool hello_seen; /* this boot answered a HELLO of the sender's boot in force */
     uint8_t peer_store_id[WEIR_STORE_ID_SIZE];
+    uint64_t peer_boot_counter; /* the sender's boot in force */
+    uint8_t peer_boot_random[WEIR_BOOT_RANDOM_SIZE];
     uint64_t reset_era;
-    /* The sender was rolled back (numbers used again), or "".  It counts only if reset_era here is
-     * not below the sender's: otherwise a RESET is on its way, and a late HELLO of before may have
-     * raised it. */
+    /* The sender was rolled back (numbers used again), or "".  For whoever looks: the sender finds
+     * the same in the answer, and its alarm is the one that counts (a late HELLO of before a RESET
+     * may raise this one). */
     char alarm[160];
     uint64_t alarm_era; /* the receiver's era when the alarm was raised */
 } weir_link_rx_status;

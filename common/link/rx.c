@@ -125,8 +125,10 @@ weir_link_rx_status_read(const weir_link_rx *rx, weir_link_rx_status *ret_status
         .old_era_total = rx->old_era_total,
         .has_peer = rx->has_peer,
         .hello_seen = rx->hello_seen,
+        .peer_boot_counter = rx->peer_boot.counter,
         .reset_era = rx->reset_era,
         .alarm_era = rx->alarm_era };
+    memcpy(ret_status->peer_boot_random, rx->peer_boot.random, WEIR_BOOT_RANDOM_SIZE);
     memcpy(ret_status->peer_store_id, rx->peer_store_id, WEIR_STORE_ID_SIZE);
     memcpy(ret_status->alarm, rx->alarm, sizeof ret_status->alarm);
 }

@@ -90,6 +90,9 @@ weir_link_rx_pump(weir_link_rx *rx, int64_t now_ms, weir_link_send *send, void *
         return;
     if (LINK_MUTANT(ACK_BEFORE_COMMIT) && rx->received > rx->cursor)
         rx->ack_due = true;
+    /* The wall clock was set back: nothing waits for what is further away than it can be. */
+    if (rx->retry_at_ms > now_ms + LINK_RETRY_MIN_MS)
+        rx->retry_at_ms = now_ms;
     if (now_ms >= rx->retry_at_ms && !send_due(&call))
         rx->retry_at_ms = now_ms + LINK_RETRY_MIN_MS;
     if (rx->answer_due || rx->ack_due || rx->nak_due)

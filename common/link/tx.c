@@ -201,6 +201,7 @@ weir_link_tx_status_read(const weir_link_tx *tx, weir_link_tx_status *ret_status
         .has_peer = tx->has_peer,
         .peer_boot_counter = tx->peer_boot.counter,
         .reset_era = tx->reset_era,
+        .alarm_lost = tx->alarm_lost,
         .alarm_era = tx->alarm_era };
     memcpy(ret_status->peer_store_id, tx->peer_store_id, WEIR_STORE_ID_SIZE);
     memcpy(ret_status->peer_boot_random, tx->peer_boot.random, WEIR_BOOT_RANDOM_SIZE);

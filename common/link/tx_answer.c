@@ -20,8 +20,14 @@ typedef struct answer_call {
     unsigned news;
 } answer_call;
 
+/* What is wrong, and with whose volume; why NULL: nothing. */
+typedef struct fault {
+    const char *why;
+    weir_link_lost lost;
+} fault;
+
 static void
-alarm_raise(answer_call *call, const char *why)
+alarm_raise(answer_call *call, fault found)
 {
     weir_link_tx *tx = call->tx;
     char database[2 * WEIR_STORE_ID_SIZE + 1];
@@ -30,7 +36,8 @@ alarm_raise(answer_call *call, const char *why)
     tx->hello_wait_ms = 0;
     tx->alarm_era = tx->era;
     memcpy(tx->alarm_store_id, call->frame->store_id.data, WEIR_STORE_ID_SIZE);
-    snprintf(tx->alarm, sizeof tx->alarm, "%s", why);
+    tx->alarm_lost = found.lost;
+    snprintf(tx->alarm, sizeof tx->alarm, "%s", found.why);
     weir_hex_encode(weir_bytes_of(tx->alarm_store_id, WEIR_STORE_ID_SIZE), database);
     weir_log(WEIR_LOG_ERROR, "link.peer_regressed", WEIR_INT("link", tx->link),
         WEIR_STR("store_id", database), WEIR_STR("message", tx->alarm));
@@ -67,16 +74,39 @@ peer_is_ours(answer_call *call)
     }
     if (tx->has_peer && tx->acked > 0) {
         alarm_raise(call,
-            "the receiver has another database than the one that settled rows of this link");
+            (fault){
+                "the receiver has another database than the one that settled rows of this link",
+                WEIR_LINK_LOST_PEER });
         return false;
     }
     adopt(call);
     return true;
 }
 
-/* What is wrong with an answer of our receiver, NULL: nothing.  *ret_late: it says nothing about
- * the present. */
-static const char *
+/* The receiver has not taken this start.  If it knows an earlier one, the answer is late, unless it
+ * took rows of a start that followed that one: those are gone here, and their numbers are given out
+ * again.  A start that is not in the list was forgotten when a later one opened the link, or was
+ * lost with this volume. */
+static fault
+find_fault_of_start(const weir_link_tx *tx, const link_boot *seen, uint64_t cursor, bool *ret_late)
+{
+    uint64_t first = 0;
+    const bool is_listed = link_tx_starts_following(tx, seen, &first);
+
+    *ret_late = is_listed && (cursor < first || LINK_MUTANT(NO_SELF_JUDGEMENT));
+    if (*ret_late)
+        return (fault){ 0 };
+    if (is_listed)
+        return (fault){ "the receiver took rows of a start that is not known here any more: this "
+                        "volume was rolled back",
+            WEIR_LINK_LOST_OWN };
+    return (fault){
+        "the receiver knows a start that this database does not: a volume was rolled back",
+        seen->counter >= tx->boot.counter ? WEIR_LINK_LOST_OWN : WEIR_LINK_LOST_EITHER };
+}
+
+/* *ret_late: the answer of our receiver says nothing about the present. */
+static fault
 find_fault(const weir_link_tx *tx, const Weir__Internal__V1__HelloAnswer *answer, bool *ret_late)
 {
     const uint64_t acked = LINK_MUTANT(LATE_ANSWER) ? tx->acked : answer->acked;
@@ -84,21 +114,22 @@ find_fault(const weir_link_tx *tx, const Weir__Internal__V1__HelloAnswer *answer
 
     *ret_late = false;
     if (answer->reset_era > tx->reset_era)
-        return "the receiver was reset in an era unknown here: this volume was rolled back";
+        return (fault){
+            "the receiver was reset in an era unknown here: this volume was rolled back",
+            WEIR_LINK_LOST_OWN };
     *ret_late = answer->reset_era < tx->reset_era || !link_boot_read(answer->sender_boot, &seen);
     if (*ret_late)
-        return NULL;
-    if (!link_boot_equal(&seen, &tx->boot)) {
-        *ret_late = link_tx_starts_has(tx, &seen);
-        return *ret_late
-            ? NULL
-            : "the receiver knows a start that this database does not: a volume was rolled back";
-    }
+        return (fault){ 0 };
+    if (!link_boot_equal(&seen, &tx->boot))
+        return find_fault_of_start(tx, &seen, answer->cursor, ret_late);
     if (answer->cursor < acked)
-        return "the receiver's cursor is below what it acknowledged: its volume was rolled back";
+        return (fault){
+            "the receiver's cursor is below what it acknowledged: its volume was rolled back",
+            WEIR_LINK_LOST_PEER };
     if (answer->cursor >= tx->next_committed)
-        return "the receiver's cursor is beyond every row here: this volume was rolled back";
-    return NULL;
+        return (fault){ "the receiver's cursor is beyond every row here: this volume was rolled back",
+            WEIR_LINK_LOST_OWN };
+    return (fault){ 0 };
 }
 
 static void
@@ -143,9 +174,9 @@ on_answer(answer_call *call)
     }
     if (!peer_is_ours(call))
         return;
-    const char *fault = find_fault(tx, answer, &late);
-    if (fault != NULL)
-        alarm_raise(call, fault);
+    const fault found = find_fault(tx, answer, &late);
+    if (found.why != NULL)
+        alarm_raise(call, found);
     else if (!late)
         open_link(call, answer);
 }

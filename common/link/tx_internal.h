@@ -80,6 +80,7 @@ struct weir_link_tx {
     uint64_t resent_total, refused_total;
     uint64_t era;
     char alarm[160];
+    weir_link_lost alarm_lost;
     uint64_t alarm_era;
     uint8_t alarm_store_id[WEIR_STORE_ID_SIZE];
 
@@ -112,7 +113,9 @@ Weir__Internal__V1__Start **link_tx_starts_message(const weir_link_tx *tx, weir_
 void link_tx_starts_add(weir_link_tx *tx, const link_boot *boot, uint64_t first);
 /* Forget the starts before this one; false when there was none. */
 bool link_tx_starts_prune(weir_link_tx *tx);
-bool link_tx_starts_has(const weir_link_tx *tx, const link_boot *boot);
+/* *ret_first: the first number of the start that followed that one; false: that one is not in the
+ * list, or is this start. */
+bool link_tx_starts_following(const weir_link_tx *tx, const link_boot *boot, uint64_t *ret_first);
 void link_tx_reset_message(const weir_link_tx *tx, Weir__Internal__V1__Reset *reset);
 
 /* ---- tx_rows.c ---- */

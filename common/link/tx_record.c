@@ -146,10 +146,12 @@ link_tx_starts_prune(weir_link_tx *tx)
 }
 
 bool
-link_tx_starts_has(const weir_link_tx *tx, const link_boot *boot)
+link_tx_starts_following(const weir_link_tx *tx, const link_boot *boot, uint64_t *ret_first)
 {
-    for (size_t i = 0; i < tx->start_count; i++)
-        if (link_boot_equal(&tx->starts[i].boot, boot))
+    for (size_t i = 0; i + 1 < tx->start_count; i++)
+        if (link_boot_equal(&tx->starts[i].boot, boot)) {
+            *ret_first = tx->starts[i + 1].first;
             return true;
+        }
     return false;
 }

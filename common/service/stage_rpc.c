@@ -55,19 +55,26 @@ peer_name(const weir_stage_link_view *view)
 
 /* ---- GetStageStatus ---- */
 
+/* Links that stopped; a receiver's own finding is no alarm, because its sender finds the same. */
 static void
 add_alarm(status_response *response, const weir_stage_link_view *view, weir_arena *arena)
 {
-    const char *reason = view->sender ? view->tx.alarm : view->rx.alarm;
-    link_alarm *alarm = weir_arena_alloc(arena, sizeof *alarm);
+    weir_service_id lost[2];
+    link_alarm *alarm = NULL;
 
+    if (!weir_stage_link_lost(view, &lost[0], &lost[1]))
+        return;
+    alarm = weir_arena_alloc(arena, sizeof *alarm);
     weir__internal__v1__link_alarm__init(alarm);
     alarm->link = weir_arena_strdup(arena, weir_link_spec_of(view->kind)->name);
     alarm->peer = weir_arena_strdup(arena, peer_name(view));
-    alarm->reason = weir_arena_strdup(arena, reason);
-    alarm->peer_store_id = copy_bytes(arena,
-        view->sender ? view->tx.alarm_store_id : view->rx.peer_store_id, WEIR_STORE_ID_SIZE);
-    alarm->era = view->sender ? view->tx.alarm_era : view->rx.reset_era;
+    alarm->reason = weir_arena_strdup(arena, view->tx.alarm);
+    alarm->peer_store_id = copy_bytes(arena, view->tx.alarm_store_id, WEIR_STORE_ID_SIZE);
+    alarm->era = view->tx.alarm_era;
+    alarm->reset_era = view->tx.reset_era;
+    alarm->lost = weir_arena_alloc(arena, 2 * sizeof alarm->lost[0]);
+    for (int i = 0; i < 2 && lost[i] != WEIR_SERVICE_NONE; i++)
+        alarm->lost[alarm->n_lost++] = weir_arena_strdup(arena, weir_service_name(lost[i]));
     response->alarms[response->n_alarms++] = alarm;
 }
 
@@ -86,11 +93,8 @@ fill_stage(status_response *response, const weir_stage_status *status, weir_aren
     response->applied_era = status->applied_era;
     response->alarms =
         weir_arena_alloc_zero(arena, (WEIR_LINK_COUNT + 1) * sizeof *response->alarms);
-    for (uint32_t i = 0; i < status->link_count; i++) {
-        const weir_stage_link_view *view = &status->links[i];
-        if ((view->sender ? view->tx.alarm : view->rx.alarm)[0] != '\0')
-            add_alarm(response, view, arena);
-    }
+    for (uint32_t i = 0; i < status->link_count; i++)
+        add_alarm(response, &status->links[i], arena);
 }
 
 static weir_code

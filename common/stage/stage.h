@@ -168,6 +168,9 @@ uint64_t weir_stage_room(const weir_stage *stage, weir_link_kind link);
 uint64_t weir_stage_acked(const weir_stage *stage, weir_link_kind link);
 void weir_stage_link_status(const weir_stage *stage, weir_link_kind link,
     weir_link_tx_status *ret_status);
+/* The same of a link that this service receives. */
+void weir_stage_received_status(const weir_stage *stage, weir_link_kind link,
+    weir_link_rx_status *ret_status);
 /* The effect of the row is in this round (or was decided to be none). */
 void weir_stage_settle(weir_stage *stage, weir_link_kind link, uint64_t seq);
 /* One lifecycle event; copied, strings and failure included.  All of a round travel in rows of at
@@ -215,6 +218,12 @@ typedef struct weir_stage_status {
     uint32_t link_count;
     weir_stage_link_view links[WEIR_LINK_COUNT];
 } weir_stage_status;
+
+/* The services whose volumes the alarm of a link says were lost: *ret_first, and *ret_second when it
+ * may as well be that one's (else NONE).  The gateway's own volume is not among those that are lost
+ * unseen, so a link to or from it that stopped names the other end.  False: no alarm that counts. */
+bool weir_stage_link_lost(const weir_stage_link_view *view, weir_service_id *ret_first,
+    weir_service_id *ret_second);
 
 /* As of the last release. */
 void weir_stage_status_read(weir_stage *stage, weir_stage_status *ret_status);

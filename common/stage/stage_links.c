@@ -216,17 +216,28 @@ store_id_of(const Weir__Internal__V1__ApplyEraRequest *apply, weir_service_id se
     return NULL;
 }
 
-/* A link that stopped before this era, that leads to a database that was replaced, or whose own
- * database is new after a loss.  One that stopped in this very era has met a loss that the gateway
- * has not decided yet: its alarm leads to the next era. */
-static bool
-needs_reset(const weir_link_tx_status *status, const uint8_t *receiver_store_id, uint64_t era)
+static uint64_t
+lost_era_of(const Weir__Internal__V1__ApplyEraRequest *apply, weir_service_id service)
 {
-    if (status->state == WEIR_LINK_REGRESSED)
-        return status->alarm_era < era;
-    if (!status->has_peer)
-        return era > 1;
-    return era > 1 && memcmp(status->peer_store_id, receiver_store_id, WEIR_STORE_ID_SIZE) != 0;
+    for (size_t i = 0; i < apply->n_stores; i++)
+        if (weir_service_from_name(apply->stores[i]->service) == service)
+            return apply->stores[i]->lost_era;
+    return 0;
+}
+
+/* Once for each loss of either end that the gateway has decided about, whatever the link has met by
+ * then.  A link that stopped for another reason keeps what it has met, whatever loss began the era:
+ * the gateway's next look finds it.  One whose ends were never lost keeps its rows. */
+static bool
+needs_reset(const weir_stage *stage, weir_link_kind link,
+    const Weir__Internal__V1__ApplyEraRequest *apply)
+{
+    const weir_link_spec *spec = weir_link_spec_of(link);
+    weir_link_tx_status status;
+
+    weir_link_tx_status_read(stage->tx[link], &status);
+    return status.reset_era < lost_era_of(apply, spec->from) ||
+        status.reset_era < lost_era_of(apply, spec->to);
 }
 
 weir_code
@@ -240,14 +251,17 @@ weir_stage_reset_link(weir_stage *stage, weir_link_kind link,
 /* A request that is out of date (it names a database that was replaced since) is refused by the
  * link: *ret_applied false, and the gateway says what is in force now. */
 static weir_code
-reset_if_needed(weir_stage *stage, weir_link_kind link, const uint8_t *receiver, bool *ret_applied,
-    weir_error *reterr)
+reset_if_needed(weir_stage *stage, weir_link_kind link,
+    const Weir__Internal__V1__ApplyEraRequest *apply, bool *ret_applied, weir_error *reterr)
 {
-    weir_link_tx_status status;
+    const uint8_t *receiver = store_id_of(apply, weir_link_spec_of(link)->to);
 
-    weir_link_tx_status_read(stage->tx[link], &status);
-    if (receiver == NULL || !needs_reset(&status, receiver, stage->era))
+    if (!needs_reset(stage, link, apply))
         return WEIR_OK;
+    if (receiver == NULL) { /* the gateway has not met that service yet, and asks again */
+        *ret_applied = false;
+        return WEIR_OK;
+    }
     const weir_code code = weir_stage_reset_link(stage, link, receiver, reterr);
     if (code != WEIR_INVALID_ARGUMENT)
         return code;
@@ -270,8 +284,7 @@ stage_links_apply_era(weir_stage *stage, const weir_request *request, weir_error
         const weir_link_kind link = (weir_link_kind)kind;
 
         if (stage->tx[kind] != NULL)
-            code = reset_if_needed(stage, link, store_id_of(apply, weir_link_spec_of(link)->to),
-                &is_applied, reterr);
+            code = reset_if_needed(stage, link, apply, &is_applied, reterr);
     }
     if (code != WEIR_OK)
         return code;
@@ -320,6 +333,14 @@ weir_stage_link_status(const weir_stage *stage, weir_link_kind link,
     weir_link_tx_status_read(stage->tx[link], ret_status);
 }
 
+void
+weir_stage_received_status(const weir_stage *stage, weir_link_kind link,
+    weir_link_rx_status *ret_status)
+{
+    weir_assert(stage->rx[link] != NULL);
+    weir_link_rx_status_read(stage->rx[link], ret_status);
+}
+
 uint64_t
 weir_stage_acked(const weir_stage *stage, weir_link_kind link)
 {
@@ -365,6 +386,26 @@ weir_stage_set_disk_low(weir_stage *stage, bool disk_low)
     for (int kind = 1; kind < WEIR_LINK_COUNT; kind++)
         if (stage->rx[kind] != NULL)
             give_credit(stage, (weir_link_kind)kind);
+}
+
+bool
+weir_stage_link_lost(const weir_stage_link_view *view, weir_service_id *ret_first,
+    weir_service_id *ret_second)
+{
+    const weir_link_spec *spec = weir_link_spec_of(view->kind);
+    const weir_service_id other = spec->to == WEIR_SERVICE_GATEWAY ? spec->from : spec->to;
+
+    *ret_first = *ret_second = WEIR_SERVICE_NONE;
+    if (!view->sender || view->tx.state != WEIR_LINK_REGRESSED)
+        return false;
+    *ret_first = other;
+    if (spec->from == WEIR_SERVICE_GATEWAY || spec->to == WEIR_SERVICE_GATEWAY)
+        return true;
+    if (view->tx.alarm_lost == WEIR_LINK_LOST_OWN)
+        *ret_first = spec->from;
+    if (view->tx.alarm_lost == WEIR_LINK_LOST_EITHER)
+        *ret_second = spec->from;
+    return true;
 }
 
 void

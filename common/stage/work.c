@@ -656,11 +656,15 @@ weir_work_on_round(weir_work *work, weir_stage *stage, weir_error *reterr)
 /* ---- rows and results ---- */
 
 /* The first window after an unclean start: such a row may have been at work when the last process
- * ended. */
+ * ended.  One that was handed over since was not; but what says so is another service's clock, and
+ * a time that is still to come is no proof. */
 static bool
-take_careful(weir_work *work, const work_row *row)
+take_careful(weir_work *work, const weir_stage *stage, const work_row *row)
 {
-    if (work->careful_left == 0 || row->handed_over_ms > work->started_ms)
+    const bool is_since = row->handed_over_ms > work->started_ms &&
+        row->handed_over_ms <= weir_stage_now_ms(stage);
+
+    if (work->careful_left == 0 || is_since)
         return false;
     work->careful_left--;
     return true;
@@ -677,7 +681,7 @@ weir_work_on_row(weir_work *work, weir_stage *stage, uint64_t seq, const work_ro
         code = work_item_create(packed, &item, reterr);
     if (code != WEIR_OK)
         return code;
-    item->steps_aside = take_careful(work, row);
+    item->steps_aside = take_careful(work, stage, row);
     append_item(work, stage, item, seq);
     return advance(work, stage, reterr);
 }

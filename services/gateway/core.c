@@ -52,6 +52,8 @@ adopt_stores(gateway_core *core, const Weir__Internal__V1__SuiteRecord *stored, 
         core->known[service].store_id.data = core->known_id[service];
         core->known[service].store_id.len = WEIR_STORE_ID_SIZE;
         core->known[service].seeded_era = known->seeded_era;
+        core->known[service].lost_era = known->lost_era;
+        core->known[service].seen_era = known->seen_era;
     }
     return WEIR_OK;
 }
@@ -260,8 +262,10 @@ static weir_code
 core_round_end(void *self, weir_stage *stage, weir_error *reterr)
 {
     gateway_core *core = self;
-    weir_code code = gateway_dispatch(core, stage, reterr);
+    weir_code code = gateway_open_gate(core, stage, reterr);
 
+    if (code == WEIR_OK)
+        code = gateway_dispatch(core, stage, reterr);
     if (code == WEIR_OK)
         code = gateway_unready_refresh(core, stage, reterr);
     if (code == WEIR_OK)
@@ -301,6 +305,7 @@ core_committed(void *self, weir_stage *stage)
     for (int service = 1; service < WEIR_SERVICE_COUNT; service++) {
         published->has_store[service] = core->known[service].store_id.len == WEIR_STORE_ID_SIZE;
         memcpy(published->store_id[service], core->known_id[service], WEIR_STORE_ID_SIZE);
+        published->lost_era[service] = core->known[service].lost_era;
     }
     pthread_mutex_unlock(&core->published_lock);
     if (core->change_added && core->changed_callback != NULL)

@@ -73,6 +73,7 @@ typedef struct gateway_published {
     /* Databases in force by service, for ApplyEra; has_store says which are known. */
     bool has_store[WEIR_SERVICE_COUNT];
     uint8_t store_id[WEIR_SERVICE_COUNT][WEIR_STORE_ID_SIZE];
+    uint64_t lost_era[WEIR_SERVICE_COUNT];
 } gateway_published;
 void gateway_core_published(gateway_core *core, gateway_published *ret_published);
 /* Called on the core's thread after a commit that added to the change log; may be NULL. */

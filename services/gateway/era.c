@@ -227,7 +227,7 @@ seed(gateway_core *core, weir_stage *stage, weir_link_kind link, weir_service_id
 }
 
 static weir_code
-open_gate(weir_stage *stage, const weir_link_tx_status *status, weir_error *reterr)
+send_gate(weir_stage *stage, const weir_link_tx_status *status, weir_error *reterr)
 {
     row_message row = WEIR__INTERNAL__V1__ROW__INIT;
     Weir__Internal__V1__GateRow gate = WEIR__INTERNAL__V1__GATE_ROW__INIT;
@@ -239,6 +239,35 @@ open_gate(weir_stage *stage, const weir_link_tx_status *status, weir_error *rete
     row.payload_case = WEIR__INTERNAL__V1__ROW__PAYLOAD_GATE;
     row.gate = &gate;
     return weir_stage_send(stage, WEIR_LINK_GATEWAY_INDEXER, &row, NULL, reterr);
+}
+
+/* The same start of the indexer is met on the link from it: this database knows all that was taken
+ * from the starts before.  A rolled-back indexer is met there alone when nothing was sent to it
+ * since. */
+static bool
+both_are_clean(weir_stage *stage, const weir_link_tx_status *to)
+{
+    weir_link_rx_status from;
+
+    weir_stage_received_status(stage, WEIR_LINK_INDEXER_GATEWAY, &from);
+    return to->state == WEIR_LINK_OPEN && from.has_peer && from.hello_seen &&
+        memcmp(from.peer_store_id, to->peer_store_id, WEIR_STORE_ID_SIZE) == 0 &&
+        from.peer_boot_counter == to->peer_boot_counter &&
+        memcmp(from.peer_boot_random, to->peer_boot_random, WEIR_BOOT_RANDOM_SIZE) == 0;
+}
+
+weir_code
+gateway_open_gate(gateway_core *core, weir_stage *stage, weir_error *reterr)
+{
+    weir_link_tx_status to;
+
+    if (!core->gate_is_due)
+        return WEIR_OK;
+    weir_stage_link_status(stage, WEIR_LINK_GATEWAY_INDEXER, &to);
+    if (!both_are_clean(stage, &to))
+        return WEIR_OK;
+    core->gate_is_due = false;
+    return send_gate(stage, &to, reterr);
 }
 
 /* ---- noticing ---- */
@@ -257,6 +286,7 @@ adopt(gateway_core *core, weir_service_id service, const uint8_t *store_id)
     core->known[service].store_id.data = core->known_id[service];
     core->known[service].store_id.len = WEIR_STORE_ID_SIZE;
     core->known[service].seeded_era = 0;
+    core->known[service].seen_era = 0;
     core->suite_changed = true;
 }
 
@@ -323,6 +353,7 @@ on_loss(gateway_core *core, weir_stage *stage, weir_service_id service, const ui
     weir_log(WEIR_LOG_ERROR, "volume.lost", WEIR_STR("peer", weir_service_name(service)),
         WEIR_STR("reason", why), WEIR_INT("era", (int64_t)weir_stage_era(stage)));
     adopt(core, service, store_id);
+    core->known[service].lost_era = weir_stage_era(stage);
     core->is_suspect[service] = false;
     core->suite.era = weir_stage_era(stage);
     core->is_redriving = true;
@@ -370,8 +401,7 @@ on_opened(gateway_core *core, weir_stage *stage, weir_link_kind link,
     const bool needs_seed = service == WEIR_SERVICE_INDEXER || service == WEIR_SERVICE_RECONCILER;
     if (needs_seed && core->known[service].seeded_era < weir_stage_era(stage))
         code = seed(core, stage, link, service, reterr);
-    if (code == WEIR_OK && service == WEIR_SERVICE_INDEXER)
-        code = open_gate(stage, status, reterr);
+    core->gate_is_due = core->gate_is_due || service == WEIR_SERVICE_INDEXER;
     return code;
 }
 
@@ -405,6 +435,48 @@ gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link,
     return code;
 }
 
+/* The link was RESET for every loss of either end that is known: what it has met is another one. */
+static bool
+is_news(const gateway_core *core, const Weir__Internal__V1__PeerStatusCommand *status)
+{
+    const weir_service_id from = weir_service_from_name(status->service);
+    const weir_service_id to = weir_service_from_name(status->link_peer);
+
+    return status->reset_era >= core->known[from].lost_era &&
+        status->reset_era >= core->known[to].lost_era;
+}
+
+/* A rolled-back volume keeps its name: only a link notices.  Which database is in force is told by
+ * its service's own status alone: a late answer of a dead one would name the wrong one. */
+static weir_code
+on_reported_alarm(gateway_core *core, weir_stage *stage,
+    const Weir__Internal__V1__PeerStatusCommand *status, weir_error *reterr)
+{
+    const weir_service_id lost[] = { weir_service_from_name(status->regressed_peer),
+        weir_service_from_name(status->or_peer) };
+    const bool counts = is_news(core, status);
+    weir_code code = WEIR_OK;
+
+    for (int i = 0; i < 2 && code == WEIR_OK && counts; i++)
+        if (lost[i] > WEIR_SERVICE_GATEWAY && is_known(core, lost[i]))
+            code = on_loss(core, stage, lost[i], core->known_id[lost[i]],
+                "a link found it rolled back", reterr);
+    return code;
+}
+
+/* The era that its database held once: one that holds less was put back. */
+static bool
+went_back(gateway_core *core, weir_service_id service, uint64_t era)
+{
+    Weir__Internal__V1__KnownStore *known = &core->known[service];
+
+    if (era > known->seen_era) {
+        known->seen_era = era;
+        core->suite_changed = true;
+    }
+    return era < known->seen_era;
+}
+
 weir_code
 gateway_on_peer_status(gateway_core *core, weir_stage *stage, const weir_request *request,
     weir_error *reterr)
@@ -412,7 +484,6 @@ gateway_on_peer_status(gateway_core *core, weir_stage *stage, const weir_request
     const Weir__Internal__V1__PeerStatusCommand *status =
         (const Weir__Internal__V1__PeerStatusCommand *)request->message;
     const weir_service_id service = weir_service_from_name(status->service);
-    const weir_service_id regressed = weir_service_from_name(status->regressed_peer);
 
     if (service <= WEIR_SERVICE_GATEWAY || status->store_id.len != WEIR_STORE_ID_SIZE)
         return WEIR_OK;
@@ -426,14 +497,10 @@ gateway_on_peer_status(gateway_core *core, weir_stage *stage, const weir_request
     if (core->is_suspect[service])
         return on_loss(core, stage, service, status->store_id.data,
             "a link to it stopped at a database that is gone", reterr);
-    /* A rolled-back volume keeps its name: only a link notices, and says so for the era in which it
-     * did.  Which database is in force is told by its service's own status alone: a late answer of
-     * a dead one would name the wrong one. */
-    if (regressed <= WEIR_SERVICE_GATEWAY || status->alarm_era != weir_stage_era(stage) ||
-        !is_known(core, regressed))
-        return WEIR_OK;
-    return on_loss(core, stage, regressed, core->known_id[regressed],
-        "a link to it found it rolled back", reterr);
+    if (went_back(core, service, status->era))
+        return on_loss(core, stage, service, status->store_id.data,
+            "its database holds an earlier era than it did", reterr);
+    return on_reported_alarm(core, stage, status, reterr);
 }
 
 /* ---- re-drive ---- */

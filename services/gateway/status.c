@@ -49,45 +49,46 @@ keep(gateway_status *status, weir_service_id service, const stage_status *answer
     pthread_mutex_unlock(&status->lock);
 }
 
-/* The service whose volume was rolled back, as one end of a stopped link sees it.  When the link
- * leads to the gateway, it is the other end: the gateway's own volume is not among those that can
- * be lost. */
-static const char *
-regressed_peer(const stage_status *answer, const Weir__Internal__V1__LinkAlarm *alarm)
-{
-    const bool is_gateway = strcmp(alarm->peer, weir_service_name(WEIR_SERVICE_GATEWAY)) == 0;
-
-    return is_gateway ? answer->service : alarm->peer;
-}
-
-/* Alarms count only once the service has carried out the present era: older ones are its own past.
- */
+/* alarm NULL: none. */
 static void
-tell_core(gateway_status *status, const stage_status *answer, uint64_t era)
+tell_one(gateway_status *status, const stage_status *answer,
+    const Weir__Internal__V1__LinkAlarm *alarm)
 {
     Weir__Internal__V1__PeerStatusCommand command = WEIR__INTERNAL__V1__PEER_STATUS_COMMAND__INIT;
     weir_error error;
 
     command.service = answer->service;
     command.store_id = answer->store_id;
-    for (size_t i = 0; i < answer->n_alarms && answer->applied_era >= era; i++) {
-        if (answer->alarms[i]->era < command.alarm_era)
-            continue;
-        command.regressed_peer = (char *)(uintptr_t)regressed_peer(answer, answer->alarms[i]);
-        command.alarm_era = answer->alarms[i]->era;
+    command.era = answer->era;
+    if (alarm != NULL && alarm->n_lost > 0) {
+        command.regressed_peer = alarm->lost[0];
+        command.link_peer = alarm->peer;
+        command.reset_era = alarm->reset_era;
     }
+    if (alarm != NULL && alarm->n_lost > 1)
+        command.or_peer = alarm->lost[1];
     /* A full inbox: the next look says the same. */
     if (weir_shell_submit(status->self->service->shell, GATEWAY_PEER_STATUS, "", NULL,
             &command.base, NULL, NULL, &error) != WEIR_OK)
         weir_log(WEIR_LOG_DEBUG, "peer.status_dropped", WEIR_STR("peer", answer->service));
 }
 
+/* All of them: two volumes may be lost at once. */
+static void
+tell_core(gateway_status *status, const stage_status *answer)
+{
+    tell_one(status, answer, NULL);
+    for (size_t i = 0; i < answer->n_alarms; i++)
+        tell_one(status, answer, answer->alarms[i]);
+}
+
 static void
 add_store(Weir__Internal__V1__ApplyEraRequest *request, Weir__Internal__V1__StoreIdentity *store,
-    weir_service_id service, const uint8_t *store_id)
+    weir_service_id service, const uint8_t *store_id, uint64_t lost_era)
 {
     weir__internal__v1__store_identity__init(store);
     store->service = (char *)(uintptr_t)weir_service_name(service);
+    store->lost_era = lost_era;
     store->store_id.data = (uint8_t *)(uintptr_t)store_id;
     store->store_id.len = WEIR_STORE_ID_SIZE;
     request->stores[request->n_stores++] = store;
@@ -108,10 +109,11 @@ apply_era(gateway_status *status, weir_service_id service, const gateway_publish
     weir_stage_status_read(weir_shell_stage(status->self->service->shell), &own);
     request.era = published->era;
     request.stores = pointers;
-    add_store(&request, &stores[0], WEIR_SERVICE_GATEWAY, own.identity.store_id);
+    add_store(&request, &stores[0], WEIR_SERVICE_GATEWAY, own.identity.store_id, 0);
     for (int id = WEIR_SERVICE_GATEWAY + 1; id < WEIR_SERVICE_COUNT; id++)
         if (published->has_store[id])
-            add_store(&request, &stores[id], (weir_service_id)id, published->store_id[id]);
+            add_store(&request, &stores[id], (weir_service_id)id, published->store_id[id],
+                published->lost_era[id]);
     const weir_code code = weir_rpc_unary(status->stubs[service], "ApplyEra", &request.base,
         &options, status->arena, &response, &error);
     weir_log(code == WEIR_OK ? WEIR_LOG_INFO : WEIR_LOG_WARN, "era.applied",
@@ -136,7 +138,7 @@ look(gateway_status *status, weir_service_id service)
     const stage_status *answer = (const stage_status *)(const void *)message;
     keep(status, service, answer);
     gateway_core_published(status->self->core, &published);
-    tell_core(status, answer, published.era);
+    tell_core(status, answer);
     if (answer->applied_era < published.era)
         apply_era(status, service, &published);
 }

@@ -119,7 +119,13 @@ active proctype A_answer() { byte c, e, g, h, s, i; /* A judges, since A knows i
              if
              :: g == 0 -> skip
              :: g != boot && !IN(line, g) -> raise()                    /* B knows a start that A does not */
-             :: g != boot && IN(line, g) -> skip                        /* late */
+             :: g != boot && IN(line, g) ->                              /* late; or A rolled back within start g, and B has rows of the lost part */
+#ifndef MUTANT_NO_SELF_JUDGEMENT
+                i = g + 1; do :: !IN(line, i) -> i++ :: else -> break od; /* the start that followed g */
+                if :: c >= first_of[i] -> raise() :: else fi
+#else
+                skip
+#endif
 #ifdef MUTANT_LATE_ANSWER
              :: g == boot && c < acked -> raise()
 #else
@@ -172,7 +178,7 @@ active proctype B_hello() { byte n, h, e, st, s, i;
 #ifdef MUTANT_NO_FIRST
           gboot = n
 #else
-          if :: cursor >= first_of[i] -> if :: b_reset == era -> raise() :: else fi :: else -> gboot = n fi  /* a flag counts in its own era only */
+          if :: cursor >= first_of[i] -> skip :: else -> gboot = n fi     /* A rolled back: B goes on with what it knows, and A judges by the answer */
 #endif
        :: else                                                           /* late, or A rolled back or wiped: A judges by the answer */
        fi;

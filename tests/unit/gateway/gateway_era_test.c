@@ -278,17 +278,27 @@ a_redrive_goes_on_after_a_crash(void **state)
 
 /* ---- what the status of a service says ---- */
 
+typedef struct said {
+    const char *regressed, *or_peer, *link_peer; /* of an alarm */
+    uint64_t reset_era, era;
+} said;
+
 static void
-tell(rig *self, const char *service, const uint8_t *store_id, const char *regressed,
-    uint64_t alarm_era)
+tell(rig *self, const char *service, const uint8_t *store_id, said what)
 {
     Weir__Internal__V1__PeerStatusCommand status = WEIR__INTERNAL__V1__PEER_STATUS_COMMAND__INIT;
 
     status.service = (char *)(uintptr_t)service;
     status.store_id.data = (uint8_t *)(uintptr_t)store_id;
     status.store_id.len = WEIR_STORE_ID_SIZE;
-    status.regressed_peer = (char *)(uintptr_t)regressed;
-    status.alarm_era = alarm_era;
+    if (what.regressed != NULL)
+        status.regressed_peer = (char *)(uintptr_t)what.regressed;
+    if (what.or_peer != NULL)
+        status.or_peer = (char *)(uintptr_t)what.or_peer;
+    if (what.link_peer != NULL)
+        status.link_peer = (char *)(uintptr_t)what.link_peer;
+    status.reset_era = what.reset_era;
+    status.era = what.era;
     rig_submit(self, GATEWAY_PEER_STATUS, "", &status.base);
 }
 
@@ -299,28 +309,137 @@ the_status_of_the_embedder_tells_of_its_loss_once(void **state)
     static const uint8_t second[WEIR_STORE_ID_SIZE] = { 2 };
     rig *self = with_peers();
 
-    tell(self, "embedder", first, "", 0);
-    tell(self, "embedder", first, "", 0);
+    tell(self, "embedder", first, (said){ 0 });
+    tell(self, "embedder", first, (said){ 0 });
     assert_int_equal(era(self), 1);
-    tell(self, "embedder", second, "", 0);
-    tell(self, "embedder", second, "", 0);
+    tell(self, "embedder", second, (said){ 0 });
+    tell(self, "embedder", second, (said){ 0 });
     assert_int_equal(era(self), 2);
     rig_destroy(&self);
 }
 
-static void
-a_rolled_back_volume_raises_the_era_in_which_it_was_noticed_only(void **state)
+static const uint8_t ingest_id[WEIR_STORE_ID_SIZE] = { 1 };
+static const uint8_t embedder_id[WEIR_STORE_ID_SIZE] = { 2 };
+static const uint8_t indexer_id[WEIR_STORE_ID_SIZE] = { 3 };
+
+static rig *
+with_statuses(void)
 {
-    static const uint8_t ingest_id[WEIR_STORE_ID_SIZE] = { 1 };
-    static const uint8_t embedder_id[WEIR_STORE_ID_SIZE] = { 2 };
     rig *self = rig_create();
 
-    tell(self, "ingest", ingest_id, "", 0);
-    tell(self, "embedder", embedder_id, "", 0);
-    tell(self, "ingest", ingest_id, "embedder", 1);
+    tell(self, "ingest", ingest_id, (said){ .era = 1 });
+    tell(self, "embedder", embedder_id, (said){ .era = 1 });
+    tell(self, "indexer", indexer_id, (said){ .era = 1 });
+    return self;
+}
+
+/* Until the link was RESET for the loss, its alarm is that of the loss; whatever era its end knows.
+ */
+static void
+a_rolled_back_volume_raises_the_era_once(void **state)
+{
+    const said alarm = { .regressed = "embedder", .link_peer = "embedder", .era = 1 };
+    const said again = { .regressed = "embedder", .link_peer = "embedder", .era = 2 };
+    said later = again;
+    rig *self = with_statuses();
+
+    tell(self, "ingest", ingest_id, alarm);
     assert_int_equal(era(self), 2);
-    tell(self, "ingest", ingest_id, "embedder", 1);
+    tell(self, "ingest", ingest_id, alarm);
+    tell(self, "ingest", ingest_id, again);
     assert_int_equal(era(self), 2);
+    later.reset_era = 2;
+    tell(self, "ingest", ingest_id, later);
+    assert_int_equal(era(self), 3);
+    rig_destroy(&self);
+}
+
+static void
+a_service_that_was_rolled_back_itself_is_the_lost_one(void **state)
+{
+    const said alarm = { .regressed = "ingest", .link_peer = "embedder", .era = 1 };
+    gateway_published published;
+    rig *self = with_statuses();
+
+    tell(self, "ingest", ingest_id, alarm);
+    gateway_core_published(self->core, &published);
+    assert_int_equal(published.lost_era[WEIR_SERVICE_INGEST], 2);
+    assert_int_equal(published.lost_era[WEIR_SERVICE_EMBEDDER], 0);
+    rig_destroy(&self);
+}
+
+/* A second loss that is told of after the first was decided is not taken for its past. */
+static void
+two_losses_at_once_are_both_decided(void **state)
+{
+    const said first = { .regressed = "embedder", .link_peer = "embedder", .era = 1 };
+    const said second = { .regressed = "indexer", .link_peer = "indexer", .era = 1 };
+    gateway_published published;
+    rig *self = with_statuses();
+
+    tell(self, "ingest", ingest_id, first);
+    tell(self, "reconciler", ingest_id, second);
+    gateway_core_published(self->core, &published);
+    assert_int_equal(published.era, 2); /* the reconciler was not known before */
+    tell(self, "reconciler", ingest_id, second);
+    gateway_core_published(self->core, &published);
+    assert_int_equal(published.lost_era[WEIR_SERVICE_EMBEDDER], 2);
+    assert_int_equal(published.lost_era[WEIR_SERVICE_INDEXER], 3);
+    rig_destroy(&self);
+}
+
+static void
+an_alarm_that_cannot_tell_which_end_was_lost_counts_for_both(void **state)
+{
+    const said alarm = { .regressed = "embedder",
+        .or_peer = "ingest",
+        .link_peer = "embedder",
+        .era = 1 };
+    gateway_published published;
+    rig *self = with_statuses();
+
+    tell(self, "ingest", ingest_id, alarm);
+    gateway_core_published(self->core, &published);
+    assert_int_equal(published.lost_era[WEIR_SERVICE_EMBEDDER], 2);
+    assert_int_equal(published.lost_era[WEIR_SERVICE_INGEST], 3);
+    rig_destroy(&self);
+}
+
+/* A copy from before an era: no link needs to show it. */
+static void
+a_database_that_holds_an_earlier_era_than_it_did_was_rolled_back(void **state)
+{
+    rig *self = with_statuses();
+
+    tell(self, "ingest", ingest_id,
+        (said){ .regressed = "embedder", .link_peer = "embedder", .era = 1 });
+    assert_int_equal(era(self), 2);
+    tell(self, "indexer", indexer_id, (said){ .era = 2 });
+    assert_int_equal(era(self), 2);
+    tell(self, "indexer", indexer_id, (said){ .era = 1 });
+    assert_int_equal(era(self), 3);
+    tell(self, "indexer", indexer_id, (said){ .era = 1 });
+    assert_int_equal(era(self), 3);
+    rig_destroy(&self);
+}
+
+/* Nothing was sent to the indexer since the copy, so only the link from it can tell. */
+static void
+the_gate_stays_closed_while_the_link_from_the_indexer_is_not_clean(void **state)
+{
+    rig *self = with_peers();
+
+    RIG_INGEST(self, .document_id = "ready");
+    rig_settle(self);
+    weir_store *copy = weir_store_mem_clone(self->indexer.store);
+    rig_ready(self, "ready", 1, 1, 2);
+    rig_peer_stop(self, &self->indexer);
+    weir_store_close(&self->indexer.store);
+    self->indexer.store = copy;
+    self->indexer.row_count = 0;
+    rig_peer_start(self, &self->indexer);
+    rig_run_ms(self, 10000);
+    assert_null(last_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_GATE));
     rig_destroy(&self);
 }
 
@@ -345,7 +464,7 @@ a_database_that_was_replaced_is_refused_and_the_gateway_lives(void **state)
     weir_stage_status_read(self->ingest.stage, &status);
     memcpy(old_id, status.identity.store_id, sizeof old_id);
     for (int i = 0; i < 5; i++) {
-        tell(self, "ingest", old_id, "", 0);
+        tell(self, "ingest", old_id, (said){ .era = 2 });
         rig_run_ms(self, 1000);
     }
     assert_in_range(era(self), 2, 3);
@@ -366,7 +485,12 @@ main(void)
         cmocka_unit_test(a_lost_ingest_gets_what_was_under_way_and_no_more),
         cmocka_unit_test(a_redrive_goes_on_after_a_crash),
         cmocka_unit_test(the_status_of_the_embedder_tells_of_its_loss_once),
-        cmocka_unit_test(a_rolled_back_volume_raises_the_era_in_which_it_was_noticed_only),
+        cmocka_unit_test(a_rolled_back_volume_raises_the_era_once),
+        cmocka_unit_test(a_service_that_was_rolled_back_itself_is_the_lost_one),
+        cmocka_unit_test(two_losses_at_once_are_both_decided),
+        cmocka_unit_test(an_alarm_that_cannot_tell_which_end_was_lost_counts_for_both),
+        cmocka_unit_test(a_database_that_holds_an_earlier_era_than_it_did_was_rolled_back),
+        cmocka_unit_test(the_gate_stays_closed_while_the_link_from_the_indexer_is_not_clean),
         cmocka_unit_test(a_database_that_was_replaced_is_refused_and_the_gateway_lives),
     };
 

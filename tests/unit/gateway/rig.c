@@ -404,7 +404,7 @@ tick(rig *self)
 
 static void
 add_store(rig *self, Weir__Internal__V1__ApplyEraRequest *request, weir_service_id service,
-    const uint8_t *store_id)
+    const uint8_t *store_id, uint64_t lost_era)
 {
     Weir__Internal__V1__StoreIdentity *store = weir_arena_alloc(self->arena, sizeof *store);
 
@@ -412,6 +412,7 @@ add_store(rig *self, Weir__Internal__V1__ApplyEraRequest *request, weir_service_
     store->service = (char *)(uintptr_t)weir_service_name(service);
     store->store_id.data = weir_arena_memdup(self->arena, store_id, WEIR_STORE_ID_SIZE);
     store->store_id.len = WEIR_STORE_ID_SIZE;
+    store->lost_era = lost_era;
     request->stores[request->n_stores++] = store;
 }
 
@@ -427,10 +428,11 @@ apply_era(rig *self, rig_peer *peer)
     weir_stage_status_read(self->stage, &own);
     request.era = published.era;
     request.stores = weir_arena_alloc(self->arena, WEIR_SERVICE_COUNT * sizeof(request.stores[0]));
-    add_store(self, &request, WEIR_SERVICE_GATEWAY, own.identity.store_id);
+    add_store(self, &request, WEIR_SERVICE_GATEWAY, own.identity.store_id, 0);
     for (int service = WEIR_SERVICE_GATEWAY + 1; service < WEIR_SERVICE_COUNT; service++)
         if (published.has_store[service])
-            add_store(self, &request, (weir_service_id)service, published.store_id[service]);
+            add_store(self, &request, (weir_service_id)service, published.store_id[service],
+                published.lost_era[service]);
     const weir_request command = { .kind = WEIR_REQUEST_APPLY_ERA,
         .tenant = "",
         .message = &request.base };
@@ -450,6 +452,7 @@ rig_tell_status(rig *self, rig_peer *peer)
     command.service = (char *)(uintptr_t)weir_service_name(peer->service);
     command.store_id.data = status.identity.store_id;
     command.store_id.len = WEIR_STORE_ID_SIZE;
+    command.era = status.era;
     rig_submit(self, GATEWAY_PEER_STATUS, "", &command.base);
     apply_era(self, peer);
 }

@@ -114,15 +114,11 @@ check_acked(world *w)
         w->acked_seen = acked;
 }
 
-/* A receiver's flag counts only where no RESET is on its way to it: a late HELLO of before may have
- * raised it. */
+/* The sender judges, of both volumes. */
 static bool
 in_alarm(const world *w)
 {
-    const weir_link_tx_status tx = pair_tx(&w->link);
-    const weir_link_rx_status rx = pair_rx(&w->link);
-
-    return tx.state == WEIR_LINK_REGRESSED || (rx.alarm[0] != 0 && rx.reset_era >= tx.reset_era);
+    return pair_tx(&w->link).state == WEIR_LINK_REGRESSED;
 }
 
 static void

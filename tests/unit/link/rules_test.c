@@ -1191,6 +1191,22 @@ a_rolled_back_sender_that_would_use_numbers_again_is_an_alarm_of_the_receiver(vo
     assert_int_equal(pair_rx(p).cursor, 5);
 }
 
+/* The gateway hears of an alarm from the sender alone: it must judge by itself. */
+static void
+a_rolled_back_sender_that_would_use_numbers_again_finds_it_in_the_answer(void **state)
+{
+    pair *p = *state;
+
+    open_link(p);
+    send_rows(p, 1, 2);
+    weir_store *copy = weir_store_mem_clone(p->a.store);
+    send_rows(p, 3, 3);
+    put_back_a(p, copy);
+    say_hello_again(p);
+    assert_int_equal(pair_tx(p).state, WEIR_LINK_REGRESSED);
+    assert_int_equal(pair_tx(p).alarm_lost, WEIR_LINK_LOST_OWN);
+}
+
 static void
 rows_in_flight_of_a_lost_past_are_found_too(void **state)
 {
@@ -1840,6 +1856,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_new_receiver_is_adopted_while_nothing_was_acknowledged),
     TEST(a_rolled_back_receiver_is_an_alarm),
     TEST(a_rolled_back_sender_that_would_use_numbers_again_is_an_alarm_of_the_receiver),
+    TEST(a_rolled_back_sender_that_would_use_numbers_again_finds_it_in_the_answer),
     TEST(rows_in_flight_of_a_lost_past_are_found_too),
     TEST(a_later_start_of_the_sender_that_used_those_numbers_is_found_too),
     TEST(a_sender_that_does_not_know_the_start_that_the_receiver_saw_is_an_alarm),

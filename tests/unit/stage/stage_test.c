@@ -223,8 +223,8 @@ destroy(void *self)
 
 static rig r;
 
-static int
-set_up(void **state)
+static void
+begin(bool mute)
 {
     static const rig_options options = { .service = WEIR_SERVICE_INGEST,
         .in = WEIR_LINK_GATEWAY_INGEST,
@@ -234,8 +234,15 @@ set_up(void **state)
 
     memset(&core, 0, sizeof core);
     rig_init(&r, &options, 11);
+    r.mute = mute;
     RIG_OK(rig_start(&r, error));
     RIG_OK(rig_run(&r, error));
+}
+
+static int
+set_up(void **state)
+{
+    begin(false);
     return 0;
 }
 
@@ -578,7 +585,7 @@ an_era_that_is_not_higher_changes_nothing(void **state)
 }
 
 static void
-apply_era(uint64_t era, const uint8_t *embedder)
+apply_era(uint64_t era, const uint8_t *embedder, uint64_t lost_era)
 {
     Weir__Internal__V1__ApplyEraRequest message = WEIR__INTERNAL__V1__APPLY_ERA_REQUEST__INIT;
     Weir__Internal__V1__StoreIdentity store = WEIR__INTERNAL__V1__STORE_IDENTITY__INIT;
@@ -590,6 +597,7 @@ apply_era(uint64_t era, const uint8_t *embedder)
     store.service = "embedder";
     store.store_id.data = (uint8_t *)(uintptr_t)embedder;
     store.store_id.len = WEIR_STORE_ID_SIZE;
+    store.lost_era = lost_era;
     RIG_OK(rig_request(&r,
         &(weir_request){ .kind = WEIR_REQUEST_APPLY_ERA, .reply_to = 9, .message = &message.base },
         error));
@@ -611,7 +619,7 @@ out_status(void)
 static void
 an_era_is_applied_by_request_and_untouched_links_stay_open(void **state)
 {
-    apply_era(2, r.peers[OUT].identity.store_id);
+    apply_era(2, r.peers[OUT].identity.store_id, 0);
     assert_int_equal(r.replies[0].reply_to, 9);
     assert_int_equal(r.replies[0].error.code, WEIR_OK);
     assert_int_equal(core.era, 2);
@@ -625,12 +633,34 @@ a_link_to_a_replaced_database_is_reset(void **state)
 
     send_row("d", 0);
     RIG_OK(rig_run(&r, error));
-    apply_era(2, other);
+    apply_era(2, other, 2);
     assert_int_equal(out_status().state, WEIR_LINK_WAITING);
     assert_memory_equal(out_status().peer_store_id, other, sizeof other);
-    apply_era(2, other); /* idempotent */
+    apply_era(2, other, 2); /* idempotent */
     assert_int_equal(r.reply_count, 2);
     assert_int_equal(r.replies[1].error.code, WEIR_OK);
+}
+
+/* It was rolled back: its name says nothing, and no answer has come yet. */
+static void
+a_link_to_a_lost_database_is_reset_even_if_it_has_met_nothing(void **state)
+{
+    apply_era(2, r.peers[OUT].identity.store_id, 2);
+    assert_int_equal(out_status().state, WEIR_LINK_WAITING);
+    assert_int_equal(out_status().reset_era, 2);
+}
+
+static void
+a_link_whose_ends_were_never_lost_keeps_its_rows(void **state)
+{
+    tear_down(NULL);
+    begin(true); /* the link has never been open */
+    send_row("d", 0);
+    RIG_OK(rig_run(&r, error));
+    apply_era(2, r.peers[OUT].identity.store_id, 0);
+    assert_false(out_status().has_peer);
+    assert_int_equal(out_status().reset_era, 0);
+    assert_int_equal(out_status().next, out_status().acked + 2);
 }
 
 /* ---- the end ---- */
@@ -700,6 +730,8 @@ main(void)
         TEST(an_era_that_is_not_higher_changes_nothing),
         TEST(an_era_is_applied_by_request_and_untouched_links_stay_open),
         TEST(a_link_to_a_replaced_database_is_reset),
+        TEST(a_link_to_a_lost_database_is_reset_even_if_it_has_met_nothing),
+        TEST(a_link_whose_ends_were_never_lost_keeps_its_rows),
         TEST(a_drained_end_is_clean_and_a_crash_is_not),
         TEST(a_status_tells_of_both_ends),
         TEST(a_damaged_era_record_stops_the_start),
