@@ -22,7 +22,8 @@
     X(FIRST_OF_LAST_START, "B looks at the `first` of this start only")                     \
     X(ROWS_BEFORE_ANSWER, "rows leave before B has answered the HELLO")                     \
     X(RESET_TWICE, "RESET is not tied to an era")                                           \
-    X(NO_SELF_JUDGEMENT, "A takes the answer of a receiver that has rows of a lost start for a late one")              \
+    X(NO_SELF_JUDGEMENT,                                                                    \
+        "A takes the answer of a receiver that has rows of a lost start for a late one")    \
     X(LATE_ANSWER, "A compares the cursor with its present acked, not with the echoed one") \
     X(RESET_IN_FLIGHT, "B applies a RESET while rows of before are in flight")              \
     X(TRIM_APART, "rows are deleted before `acked` is written")                             \

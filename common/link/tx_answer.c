@@ -102,7 +102,8 @@ find_fault_of_start(const weir_link_tx *tx, const link_boot *seen, uint64_t curs
             WEIR_LINK_LOST_OWN };
     return (fault){
         "the receiver knows a start that this database does not: a volume was rolled back",
-        seen->counter >= tx->boot.counter ? WEIR_LINK_LOST_OWN : WEIR_LINK_LOST_EITHER };
+        seen->counter >= tx->boot.counter ? WEIR_LINK_LOST_OWN : WEIR_LINK_LOST_EITHER
+    };
 }
 
 /* *ret_late: the answer of our receiver says nothing about the present. */
@@ -116,7 +117,8 @@ find_fault(const weir_link_tx *tx, const Weir__Internal__V1__HelloAnswer *answer
     if (answer->reset_era > tx->reset_era)
         return (fault){
             "the receiver was reset in an era unknown here: this volume was rolled back",
-            WEIR_LINK_LOST_OWN };
+            WEIR_LINK_LOST_OWN
+        };
     *ret_late = answer->reset_era < tx->reset_era || !link_boot_read(answer->sender_boot, &seen);
     if (*ret_late)
         return (fault){ 0 };
@@ -125,10 +127,13 @@ find_fault(const weir_link_tx *tx, const Weir__Internal__V1__HelloAnswer *answer
     if (answer->cursor < acked)
         return (fault){
             "the receiver's cursor is below what it acknowledged: its volume was rolled back",
-            WEIR_LINK_LOST_PEER };
+            WEIR_LINK_LOST_PEER
+        };
     if (answer->cursor >= tx->next_committed)
-        return (fault){ "the receiver's cursor is beyond every row here: this volume was rolled back",
-            WEIR_LINK_LOST_OWN };
+        return (fault){
+            "the receiver's cursor is beyond every row here: this volume was rolled back",
+            WEIR_LINK_LOST_OWN
+        };
     return (fault){ 0 };
 }
 

@@ -219,9 +219,10 @@ typedef struct weir_stage_status {
     weir_stage_link_view links[WEIR_LINK_COUNT];
 } weir_stage_status;
 
-/* The services whose volumes the alarm of a link says were lost: *ret_first, and *ret_second when it
- * may as well be that one's (else NONE).  The gateway's own volume is not among those that are lost
- * unseen, so a link to or from it that stopped names the other end.  False: no alarm that counts. */
+/* The services whose volumes the alarm of a link says were lost: *ret_first, and *ret_second when
+ * it may as well be that one's (else NONE).  The gateway's own volume is not among those that are
+ * lost unseen, so a link to or from it that stopped names the other end.  False: no alarm that
+ * counts. */
 bool weir_stage_link_lost(const weir_stage_link_view *view, weir_service_id *ret_first,
     weir_service_id *ret_second);
 

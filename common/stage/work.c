@@ -661,8 +661,8 @@ weir_work_on_round(weir_work *work, weir_stage *stage, weir_error *reterr)
 static bool
 take_careful(weir_work *work, const weir_stage *stage, const work_row *row)
 {
-    const bool is_since = row->handed_over_ms > work->started_ms &&
-        row->handed_over_ms <= weir_stage_now_ms(stage);
+    const bool is_since =
+        row->handed_over_ms > work->started_ms && row->handed_over_ms <= weir_stage_now_ms(stage);
 
     if (work->careful_left == 0 || is_since)
         return false;

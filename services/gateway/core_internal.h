@@ -101,7 +101,7 @@ struct gateway_core {
         superseded_total;
     uint64_t trimmed_change_no; /* no change below */
     int64_t change_age_checked_ms;
-    bool gate_is_due; /* a start of the indexer waits for it */
+    bool gate_is_due;                    /* a start of the indexer waits for it */
     bool is_suspect[WEIR_SERVICE_COUNT]; /* a link to it stopped; its own status decides what was
                                             lost */
     uint8_t refused_id[WEIR_SERVICE_COUNT]
@@ -229,6 +229,7 @@ weir_code gateway_on_peer_status(gateway_core *core, weir_stage *stage, const we
     weir_error *reterr) WEIR_MUST_CHECK;
 /* At the start, after a restore: the other databases count as lost. */
 weir_code gateway_take_restore(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
 /* At the end of a round: tell a start of the indexer that both of its links are clean, once they
  * are. */
 weir_code gateway_open_gate(gateway_core *core, weir_stage *stage,

@@ -4,8 +4,8 @@
  * At every instant: a delete that was acknowledged is final; what was acknowledged is there; a
  * complete search finds what is recorded READY, all of it, once, of one revision and of no other
  * tenant; no FAILED revision is found; counters agree with what they count; no receiver is behind
- * what its sender believes.  Once all is quiet: every accepted revision is over; FAILED and one dead
- * letter go together; the databases agree with each other, both ways; every link is empty.
+ * what its sender believes.  Once all is quiet: every accepted revision is over; FAILED and one
+ * dead letter go together; the databases agree with each other, both ways; every link is empty.
  */
 #include <math.h>
 #include <stdio.h>
@@ -158,8 +158,9 @@ check_hits(sim_world *world, const Weir__Internal__V1__SearchVectorsResponse *re
                 (long long)ret_found->revision, (long long)hit->revision, document_id);
         ret_found->revision = hit->revision;
         if (hit->ordinal >= response->n_hits || seen[hit->ordinal])
-            sim_fail(world, "I4", "chunk %u of %s is in one answer of %zu chunks twice, or others miss",
-                hit->ordinal, document_id, response->n_hits);
+            sim_fail(world, "I4",
+                "chunk %u of %s is in one answer of %zu chunks twice, or others miss", hit->ordinal,
+                document_id, response->n_hits);
         else
             seen[hit->ordinal] = true;
     }
@@ -237,15 +238,14 @@ check_searchable(sim_world *world, weir_arena *arena, const collection_record *c
 {
     const document_record *document =
         sim_read_document(world, arena, collection->collection_no, name);
-    const found hit =
-        search_as(world, arena, collection->tenant, collection->collection_no, name);
+    const found hit = search_as(world, arena, collection->tenant, collection->collection_no, name);
 
     if (hit.revision > 0 && hit.revision <= known->deleted_acked)
         sim_fail(world, "I11", "revision %lld of %s came back after delete %lld was acknowledged",
             (long long)hit.revision, name, (long long)known->deleted_acked);
     if (hit.revision > 0 && known->revisions[hit.revision].state == STATE(FAILED))
-        sim_fail(world, "I8", "revision %lld of %s is FAILED and was found", (long long)hit.revision,
-            name);
+        sim_fail(world, "I8", "revision %lld of %s is FAILED and was found",
+            (long long)hit.revision, name);
     if (document == NULL || !hit.is_complete)
         return;
     const index_record *record = read_register(world, arena, collection->collection_no, name);
@@ -351,7 +351,7 @@ sim_check_now(sim_world *world)
     for (uint32_t collection = 0; collection < world->options.collections; collection++) {
         const collection_record *record = sim_read_collection(world, arena, collection);
         for (uint32_t document = 0; record != NULL && document < world->options.documents;
-             document++) {
+            document++) {
             const sim_document *known = &world->documents[collection][document];
             const char *name = sim_document_name(document);
 
@@ -477,19 +477,21 @@ check_dead_letter(scan *state, const collection_record *collection, const char *
 
     state->failed += is_failed;
     if (is_failed != (letter != NULL)) {
-        sim_fail(world, "I13", "revision %lld of %s, state %u: FAILED and its dead letter do not go together",
+        sim_fail(world, "I13",
+            "revision %lld of %s, state %u: FAILED and its dead letter do not go together",
             (long long)number, document_id, revision->state);
         return;
     }
     if (!is_failed)
         return;
-    if (letter->epoch != revision->epoch || letter->failure == NULL ||
-        letter->failure->code == 0 || letter->failure->stage == 0)
+    if (letter->epoch != revision->epoch || letter->failure == NULL || letter->failure->code == 0 ||
+        letter->failure->stage == 0)
         sim_fail(world, "I13", "the dead letter of revision %lld of %s does not say why",
             (long long)number, document_id);
     if (!source_is_whole(state, collection->collection_no, document_id, number,
             letter->content_sha256))
-        sim_fail(world, "I13", "the dead letter of revision %lld of %s has not the bytes that were accepted",
+        sim_fail(world, "I13",
+            "the dead letter of revision %lld of %s has not the bytes that were accepted",
             (long long)number, document_id);
 }
 
@@ -508,8 +510,8 @@ check_revision(scan *state, const collection_record *collection, const char *doc
     int64_t number, const found *hit)
 {
     sim_world *world = state->world;
-    const revision_record *revision = sim_read_revision(world, state->arena,
-        collection->collection_no, document_id, number);
+    const revision_record *revision =
+        sim_read_revision(world, state->arena, collection->collection_no, document_id, number);
 
     if (revision == NULL) {
         sim_fail(world, "I1", "revision %lld of %s has no record", (long long)number, document_id);
@@ -532,8 +534,8 @@ check_revision(scan *state, const collection_record *collection, const char *doc
 static bool
 has_run_out_of_tries(scan *state, const sim_op *op)
 {
-    const collection_record *record = sim_read_collection(state->world, state->arena,
-        op->collection);
+    const collection_record *record =
+        sim_read_collection(state->world, state->arena, op->collection);
     const revision_record *revision = sim_read_revision(state->world, state->arena,
         record->collection_no, sim_document_name(op->document), op->revision);
 
@@ -596,8 +598,7 @@ static void
 check_agreement(scan *state, uint64_t collection_no, const char *name,
     const document_record *document)
 {
-    const index_record *record =
-        read_register(state->world, state->arena, collection_no, name);
+    const index_record *record = read_register(state->world, state->arena, collection_no, name);
     const int64_t ready = record == NULL ? 0 : record->ready_revision;
     const int64_t deleted = record == NULL ? 0 : record->deleted_below;
 

@@ -392,8 +392,8 @@ probe_conflict(sim_world *world, const sim_op *op)
     other.arena = weir_arena_create(0);
     other.body = (char *)(uintptr_t)"something else";
     make_ingest(&other);
-    sim_request(world, &world->nodes[WEIR_SERVICE_GATEWAY], GATEWAY_ACCEPT,
-        PROBE_FROM + op->number, sim_tenant(op->collection), other.message);
+    sim_request(world, &world->nodes[WEIR_SERVICE_GATEWAY], GATEWAY_ACCEPT, PROBE_FROM + op->number,
+        sim_tenant(op->collection), other.message);
     weir_arena_destroy(&other.arena);
 }
 

@@ -114,7 +114,8 @@ create_gateway(sim_node *node)
         .default_max_tokens = TOKENS_MAX,
         .default_overlap_tokens = TOKENS_OVERLAP,
         .in_flight_max = node->world->options.in_flight_gateway,
-        .change_log_age_ms = (uint64_t)1 << 42, /* history.c reads all of it, whatever a clock says */
+        .change_log_age_ms = (uint64_t)1
+            << 42, /* history.c reads all of it, whatever a clock says */
         .disk_low = &node->disk_low };
     node->core = gateway_core_create(&config);
 }

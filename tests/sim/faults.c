@@ -67,8 +67,8 @@ pause_node(sim_world *world)
 static int64_t
 new_skew(sim_world *world)
 {
-    const int64_t most = sim_random(world, 2) == 0 ? 20000
-                                                   : (int64_t)world->options.clock_days * DAY_MS;
+    const int64_t most =
+        sim_random(world, 2) == 0 ? 20000 : (int64_t)world->options.clock_days * DAY_MS;
     const int64_t skew = (int64_t)sim_random(world, (uint64_t)most);
 
     switch (sim_random(world, 4)) {

@@ -65,8 +65,8 @@ check_change(sim_world *world, const change_record *change, const sim_document *
         sim_fail(world, "I9", "revision %lld of %s was FAILED and is at work again: nobody asked",
             number, name);
     if (before->state == STATE(READY) && is_live(change->state) && world->losses == 0)
-        sim_fail(world, "I7", "revision %lld of %s was READY and is at work again: nothing was lost",
-            number, name);
+        sim_fail(world, "I7",
+            "revision %lld of %s was READY and is at work again: nothing was lost", number, name);
     if (change->state == STATE(READY) && change->revision < document->ready_greatest)
         sim_fail(world, "I10", "revision %lld of %s is READY after %lld", number, name,
             (long long)document->ready_greatest);

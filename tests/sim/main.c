@@ -99,8 +99,9 @@ print_totals(const arguments *wanted, const totals *sum, int64_t took_ms)
 static int
 usage(void)
 {
-    fprintf(stderr, "usage: weir-sim [--from N] [--seeds N] [--failures N] [--digest] "
-                    "[--seed N [--verbose]]\n");
+    fprintf(stderr,
+        "usage: weir-sim [--from N] [--seeds N] [--failures N] [--digest] "
+        "[--seed N [--verbose]]\n");
     return 2;
 }
 

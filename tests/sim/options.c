@@ -104,7 +104,7 @@ void
 sim_options_print(FILE *out, const sim_options *options)
 {
     fprintf(out, "seed=%llu", (unsigned long long)options->seed);
-#define PRINT(name_, text_)   \
+#define PRINT(name_, text_)  \
     if (options->name_ != 0) \
         fprintf(out, " %s=%u", #name_, options->name_);
     SIM_OPTION_MAP(PRINT)

@@ -5,8 +5,8 @@
  * that run, and a few clients.  One seeded generator decides everything: which node runs a round
  * with which events, what is dropped, doubled, delayed and reordered, which links are cut, who
  * crashes (with a power cut of its unsynced tail), stands still or is told another time, which disk
- * is full, which volume is wiped or replaced by an older copy of itself.  Then a quiet phase without
- * faults, in which every accepted revision must end within bounded time, and the checks.
+ * is full, which volume is wiped or replaced by an older copy of itself.  Then a quiet phase
+ * without faults, in which every accepted revision must end within bounded time, and the checks.
  *
  *   options.c  what a seed stands for           world.c   nodes, rounds, messages, time, the run
  *   faults.c   what goes wrong, and when        status.c  the gateway's look at every service
@@ -73,9 +73,9 @@ typedef struct sim_node {
     int64_t wake_ms;
     int64_t clock_skew_ms;
     int64_t disk_low_until_ms;
-    bool disk_low;      /* what the gateway's core is told of its disk */
-    bool told_disk_low; /* what the stage was told */
-    bool must_die;      /* the work of this round kills the process */
+    bool disk_low;         /* what the gateway's core is told of its disk */
+    bool told_disk_low;    /* what the stage was told */
+    bool must_die;         /* the work of this round kills the process */
     sim_message *messages; /* to this node, newest first */
     sim_job *jobs;
     struct embedder_models *models; /* the embedder's */
@@ -148,7 +148,7 @@ struct sim_world {
     bool quiet;
     uint64_t trace; /* hash of everything that happened */
     sim_node nodes[WEIR_SERVICE_COUNT];
-    int64_t cut_until_ms[WEIR_LINK_COUNT][2]; /* [1]: answers */
+    int64_t cut_until_ms[WEIR_LINK_COUNT][2];  /* [1]: answers */
     int64_t away_until_ms[WEIR_SERVICE_COUNT]; /* for the gateway's look */
     int64_t outage_until_ms;
     uint32_t losses; /* volumes lost or rolled back so far */
@@ -161,7 +161,7 @@ struct sim_world {
     uint64_t change_era;
     uint64_t rounds, messages_sent, messages_dropped, next_message;
     uint64_t faults[SIM_FAULT_COUNT];
-    char failure[512]; /* "" while all is well */
+    char failure[512];     /* "" while all is well */
     const char *invariant; /* that failed */
 };
 

@@ -23,8 +23,7 @@ tell_one(sim_world *world, const sim_node *node, weir_stage_status *status,
         command.regressed_peer = (char *)(uintptr_t)weir_service_name(lost[0]);
         if (lost[1] != WEIR_SERVICE_NONE)
             command.or_peer = (char *)(uintptr_t)weir_service_name(lost[1]);
-        command.link_peer =
-            (char *)(uintptr_t)weir_service_name(weir_link_spec_of(view->kind)->to);
+        command.link_peer = (char *)(uintptr_t)weir_service_name(weir_link_spec_of(view->kind)->to);
         command.reset_era = view->tx.reset_era;
     }
     if (world->nodes[WEIR_SERVICE_GATEWAY].stage != NULL)

@@ -186,8 +186,8 @@ create_stage(sim_node *node, weir_error *error)
         options.identity_random[i] = (uint8_t)sim_random(world, 256);
     options.ops = sim_core_create(node);
     options.core = node->core;
-    return weir_stage_create(&options, sim_clock_of(node), weir_rng_next(&world->rng),
-        &node->stage, error);
+    return weir_stage_create(&options, sim_clock_of(node), weir_rng_next(&world->rng), &node->stage,
+        error);
 }
 
 static void
@@ -433,9 +433,8 @@ run_round(sim_node *node)
     const uint64_t events = 1 + sim_random(node->world, node->world->options.events);
 
     begin_round(node);
-    for (uint64_t i = 0; i < events && code == WEIR_OK && !node->must_die &&
-         !weir_stage_is_full(node->stage);
-        i++)
+    for (uint64_t i = 0;
+        i < events && code == WEIR_OK && !node->must_die && !weir_stage_is_full(node->stage); i++)
         code = give_event(node, &error);
     end_round(node, code, &error);
 }
