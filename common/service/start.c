@@ -75,11 +75,36 @@ begin_prepare(weir_service *service, weir_error *reterr)
     return service->spec->prepare != NULL ? service->spec->prepare(service, reterr) : WEIR_OK;
 }
 
+/* What a person must do comes first: the cause may be cut. */
+static void
+say_damage(const weir_service *service, const weir_error *cause, weir_error *ret_error)
+{
+    if (service->spec->id == WEIR_SERVICE_GATEWAY)
+        weir_error_set(ret_error, WEIR_CORRUPT,
+            "the database in %s/%s is damaged; restore it from a backup with `weir restore` (%s)",
+            service->data_dir, service->name, cause->message);
+    else
+        weir_error_set(ret_error, WEIR_CORRUPT,
+            "the database in %s/%s is damaged; delete that folder and start again, and the gateway "
+            "has it built anew (%s)",
+            service->data_dir, service->name, cause->message);
+}
+
+static void
+store_damaged(void *ud, const weir_error *error)
+{
+    weir_error said;
+
+    say_damage(ud, error, &said);
+    weir_service_fatal(ud, &said);
+}
+
 static weir_code
 begin_store(weir_service *service, weir_error *reterr)
 {
     const weir_common_config *common = &service->config->common;
     const weir_schemas schemas = weir_schemas_of(service->spec->id);
+    weir_error error = { .code = WEIR_OK };
     char path[1100];
     const weir_store_options options = {
         .path = path,
@@ -93,7 +118,14 @@ begin_store(weir_service *service, weir_error *reterr)
     };
 
     snprintf(path, sizeof path, "%s/%s", service->data_dir, service->name);
-    return weir_store_open(&options, &service->store, reterr);
+    const weir_code code = weir_store_open(&options, &service->store, &error);
+    if (code == WEIR_OK)
+        weir_store_on_damage(service->store, store_damaged, service);
+    else if (code == WEIR_CORRUPT)
+        say_damage(service, &error, reterr);
+    else
+        *reterr = error;
+    return code;
 }
 
 static void

@@ -52,7 +52,9 @@ typedef struct weir_batch_ops {
 
 struct weir_store {
     const weir_store_ops *ops;
-    atomic_uint open_count; /* batches, iterators and snapshots: none may outlive the store */
+    atomic_uint open_count;      /* batches, iterators and snapshots: none may outlive the store */
+    weir_store_damaged *damaged; /* NULL: nobody asked to be told */
+    void *damaged_ud;
 };
 
 /* An implementation sets ops; the rest is store.c's. */

@@ -20,12 +20,31 @@ weir_store_close(weir_store **store_p)
     *store_p = NULL;
 }
 
+/* ---- damage ---- */
+
+void
+weir_store_on_damage(weir_store *store, weir_store_damaged *damaged, void *ud)
+{
+    store->damaged = damaged;
+    store->damaged_ud = ud;
+}
+
+static weir_code
+told(const weir_store *store, weir_code code, const weir_error *error)
+{
+    static const weir_error unnamed = { .code = WEIR_CORRUPT, .message = "a checksum is wrong" };
+
+    if (code == WEIR_CORRUPT && store->damaged != NULL)
+        store->damaged(store->damaged_ud, error != NULL ? error : &unnamed);
+    return code;
+}
+
 weir_code
 weir_store_get(weir_store *store, const weir_snapshot *snapshot, weir_bytes key, weir_buffer *out,
     bool *ret_found, weir_error *reterr)
 {
     weir_assert(key.size > 0);
-    return store->ops->get(store, snapshot, key, out, ret_found, reterr);
+    return told(store, store->ops->get(store, snapshot, key, out, ret_found, reterr), reterr);
 }
 
 weir_snapshot *
@@ -134,7 +153,7 @@ weir_iter_value(const weir_iter *iter)
 weir_code
 weir_iter_status(const weir_iter *iter, weir_error *reterr)
 {
-    return iter->ops->status(iter, reterr);
+    return told(iter->store, iter->ops->status(iter, reterr), reterr);
 }
 
 void
@@ -219,7 +238,7 @@ weir_batch_get(weir_batch *batch, weir_bytes key, weir_buffer *out, bool *ret_fo
     weir_error *reterr)
 {
     weir_assert(key.size > 0);
-    return batch->ops->get(batch, key, out, ret_found, reterr);
+    return told(batch->store, batch->ops->get(batch, key, out, ret_found, reterr), reterr);
 }
 
 weir_iter *

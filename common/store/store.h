@@ -53,6 +53,12 @@ weir_code weir_store_open(const weir_store_options *options, weir_store **ret_st
 /* The in-memory store.  It lives until closed; weir_store_mem_* below drive its faults. */
 weir_store *weir_store_mem_create(void);
 
+/* Call `damaged` whenever a read finds that a checksum does not match (WEIR_CORRUPT), on the thread
+ * that reads and before it gets its error: a service stops there, since what else is damaged nobody
+ * knows.  Set before other threads use the store. */
+typedef void weir_store_damaged(void *ud, const weir_error *error);
+void weir_store_on_damage(weir_store *store, weir_store_damaged *damaged, void *ud);
+
 /* Every batch, iterator and snapshot must be gone.  Sets *store_p to NULL; accepts NULL. */
 void weir_store_close(weir_store **store_p);
 

@@ -1,7 +1,7 @@
 """A suite whose services the test starts itself, each on its own, so that it decides when one dies and comes back.
 
 `weir up` waits longer before each restart of a program that keeps dying; here a service is started again at once, or
-when the test says so.  Services may have data folders of their own (then their sockets are apart and a proxy can stand
+when the test says so. Services may have data folders of their own (then their sockets are apart and a proxy can stand
 between them), their own environment, and their own limits.
 """
 
@@ -199,7 +199,7 @@ class Work:
     """Processes of clients on a suite (workload.py), whose work the test lets begin share by share."""
 
     def __init__(self, suite, seed, documents, processes=2, writers=6, hot_writers=2, hot_steps=60, readers=2,
-                 hot_documents=12):
+                 hot_documents=12, poisoned=False):
         self.suite = suite
         self.histories, self.processes = [], []
         each = documents // processes
@@ -208,7 +208,7 @@ class Work:
                 "name": f"p{index}", "seed": seed, "address": suite.grpc_address(), "collection": COLLECTION,
                 "history": os.path.join(suite.data, f"history-{index}.jsonl"), "first": index * each,
                 "documents": each, "writers": writers, "hot_writers": hot_writers, "hot_steps": hot_steps,
-                "hot_documents": hot_documents, "readers": readers,
+                "hot_documents": hot_documents, "readers": readers, "poisoned": poisoned,
             }
             self.histories.append(plan["history"])
             self.processes.append(self.start(index, plan))
@@ -315,11 +315,12 @@ class ChaosTest(harness.OwnSuiteTest):
         print(f"{history_checker.summary(judge)}, judged in {time.monotonic() - began:.1f} s", flush=True)
         self.assertEqual(judge.undecided, [])
         self.assertEqual(len(judge.violations), 0, "violations are printed above")
-        print(share_of_good(judge), flush=True)
+        ends = ends_of_good(judge)
+        print(f"good documents that ended READY with no operator: {ends['READY']} of {sum(ends.values())}", flush=True)
         return judge
 
 
-def share_of_good(judge):
+def ends_of_good(judge):
     """How the newest revisions of documents that have a text, and are not deleted, ended."""
     ends = collections.Counter()
     for document, revisions in judge.scan.revisions.items():
@@ -327,5 +328,4 @@ def share_of_good(judge):
         text = judge.texts[document].get(compare.hexed(newest, "contentSha256"), "")
         if text.strip() and not newest.get("isDelete"):
             ends[judge.scan.state(document, max(revisions))] += 1
-    good = sum(ends.values())
-    return f"good documents that ended READY with no operator: {ends['READY']} of {good} ({dict(ends)})"
+    return ends

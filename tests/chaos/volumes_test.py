@@ -1,8 +1,8 @@
 """A volume of an inner service is lost, or comes back as it was some time ago, while clients work.
 
 Documents return to READY with no client's help, deleted ones stay deleted, FAILED ones stay FAILED with their dead
-letters, and no search in between takes what is missing for absent: it finds it, or answers INDEX_REBUILDING.  All that
-is what the history checker judges.  WEIR_SEED picks the run, WEIR_DOCUMENTS its size.
+letters, and no search in between takes what is missing for absent: it finds it, or answers INDEX_REBUILDING. All that
+is what the history checker judges. WEIR_SEED picks the run, WEIR_DOCUMENTS its size.
 """
 
 import os

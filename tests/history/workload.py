@@ -34,6 +34,7 @@ FATES = (
     + [("bad", "look", "retry", "text")] * 1
     + [("text", "look", "bad")] * 1
 )
+POISONED = [("text",)] * 84 + [("text", "text")] * 15 + [("bad",)]  # one in a hundred can never be READY
 
 
 def text_of(document, step, long):
@@ -72,6 +73,7 @@ class Worker:
 
     def __init__(self, plan):
         self.plan = plan
+        self.fates = POISONED if plan["poisoned"] else FATES
         self.journal = Journal(plan["history"])
         self.pace = Pace()
         self.over = threading.Event()
@@ -127,7 +129,7 @@ class Worker:
         generator = self.seeded("writer", number)
         for position, index in enumerate(mine):
             self.pace.wait(position / len(mine))
-            self.bring_through(recorder, f"d{index:06}", index % 10 == 0, generator.choice(FATES))
+            self.bring_through(recorder, f"d{index:06}", index % 10 == 0, generator.choice(self.fates))
 
     def bring_through(self, recorder, document, is_long, fate):
         for step, what in enumerate(fate):
