@@ -79,6 +79,7 @@ load_suite(gateway_core *core, weir_stage *stage, weir_error *reterr)
     }
     if (stored->restored_id.len == GATEWAY_RESTORED_ID_SIZE)
         memcpy(core->restored_id, stored->restored_id.data, GATEWAY_RESTORED_ID_SIZE);
+    core->suite.restored_change_no = stored->restored_change_no;
     return adopt_stores(core, stored, reterr);
 }
 
@@ -290,6 +291,8 @@ core_committed(void *self, weir_stage *stage)
     pthread_mutex_lock(&core->published_lock);
     published->era = weir_stage_era(stage);
     published->change_no = core->suite.next_change_no - 1;
+    published->life = weir_load_u64(core->restored_id);
+    published->life_change_no = core->suite.restored_change_no;
     published->backlog = core->backlog_count;
     published->pending = core->pending_total;
     published->processing = core->processing_total;

@@ -63,7 +63,11 @@ extern const weir_core_ops gateway_core_ops;
 typedef struct gateway_published {
     uint64_t era;
     uint64_t change_no; /* greatest change in the log */
-    uint64_t backlog;   /* documents that wait for credit */
+    /* A restored database gives out numbers again that it gave out after the backup: resume tokens
+     * say in which life they were made.  0: never restored. */
+    uint64_t life;
+    uint64_t life_change_no; /* of the first change in this life */
+    uint64_t backlog;        /* documents that wait for credit */
     uint64_t pending, processing;
     gateway_load load; /* without disk_low, which is the reader's to know */
     uint64_t accepted_total, ready_total, failed_total, retried_total, deleted_total,

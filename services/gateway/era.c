@@ -376,6 +376,7 @@ gateway_take_restore(gateway_core *core, weir_stage *stage, weir_error *reterr)
     if (id == NULL || memcmp(core->restored_id, id, GATEWAY_RESTORED_ID_SIZE) == 0)
         return WEIR_OK;
     memcpy(core->restored_id, id, GATEWAY_RESTORED_ID_SIZE);
+    core->suite.restored_change_no = core->suite.next_change_no;
     core->suite_changed = true;
     for (int service = WEIR_SERVICE_GATEWAY + 1; service < WEIR_SERVICE_COUNT && code == WEIR_OK;
         service++)

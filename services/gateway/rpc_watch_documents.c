@@ -29,19 +29,13 @@ find_start(gateway *self, const watch_request *request, weir_arena *arena, gatew
     weir_error *reterr)
 {
     gateway_published published;
-    weir_bytes content;
 
     gateway_core_published(self->core, &published);
     wish->after_change_no = published.change_no;
     wish->wants_states = request->resume_token[0] == 0;
-    if (wish->wants_states)
-        return WEIR_OK;
-    if (!gateway_token_decode(arena, GATEWAY_TOKEN_RESUME, request->resume_token, &content) ||
-        content.size != 8 || weir_load_u64(content.data) > published.change_no)
-        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "resume_token",
-            "resume_token is not one that this server gave out");
-    wish->after_change_no = weir_load_u64(content.data);
-    return WEIR_OK;
+    return wish->wants_states ? WEIR_OK
+                              : gateway_watch_read_token(self, arena, request->resume_token,
+                                    &wish->after_change_no, reterr);
 }
 
 static weir_code

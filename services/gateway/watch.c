@@ -43,13 +43,41 @@ struct gateway_watch {
 /* ---- events ---- */
 
 static char *
-resume_token(weir_arena *arena, uint64_t change_no)
+resume_token(gateway_watch *watch, uint64_t change_no)
 {
-    uint8_t content[8];
+    uint8_t content[16];
+    gateway_published published;
 
+    gateway_core_published(watch->self->core, &published);
     weir_store_u64(content, change_no);
-    return gateway_token_encode(arena, GATEWAY_TOKEN_RESUME,
+    weir_store_u64(content + 8, published.life);
+    return gateway_token_encode(watch->arena, GATEWAY_TOKEN_RESUME,
         weir_bytes_of(content, sizeof content));
+}
+
+weir_code
+gateway_watch_read_token(gateway *self, weir_arena *arena, const char *token,
+    uint64_t *ret_change_no, weir_error *reterr)
+{
+    gateway_published published;
+    weir_bytes content;
+
+    gateway_core_published(self->core, &published);
+    if (!gateway_token_decode(arena, GATEWAY_TOKEN_RESUME, token, &content) ||
+        (content.size != 8 && content.size != 16))
+        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "resume_token",
+            "resume_token is not one that this server gave out");
+    const uint64_t change_no = weir_load_u64(content.data);
+    const uint64_t life = content.size == 16 ? weir_load_u64(content.data + 8) : 0;
+    if (life != published.life && change_no >= published.life_change_no)
+        return weir_error_set_field(reterr, WEIR_RESUME_TOKEN_TOO_OLD, "resume_token",
+            "the server was restored from a backup that was taken before this token; watch anew "
+            "without a token and list the documents");
+    if (change_no > published.change_no)
+        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "resume_token",
+            "resume_token is not one that this server gave out");
+    *ret_change_no = change_no;
+    return WEIR_OK;
 }
 
 /* The revision as this change left it. */
@@ -77,7 +105,7 @@ send_event(gateway_watch *watch, watcher *to, Weir__V1__Document *view, int64_t 
     watch_response response = WEIR__V1__WATCH_DOCUMENTS_RESPONSE__INIT;
 
     response.document = view;
-    response.resume_token = resume_token(watch->arena, change_no);
+    response.resume_token = resume_token(watch, change_no);
     response.event_time = gateway_view_time(watch->arena, time_ms);
     /* Said before the send: room may be told of before it returns. */
     pthread_mutex_lock(&watch->lock);

@@ -25,6 +25,11 @@ typedef struct gateway_watch_wish {
     bool wants_states;        /* begin with the present state of each of document_ids */
 } gateway_watch_wish;
 
+/* The change after which a client wants to go on.  INVALID_ARGUMENT, and RESUME_TOKEN_TOO_OLD for a
+ * token of a life that a restore has ended. */
+weir_code gateway_watch_read_token(gateway *self, weir_arena *arena, const char *token,
+    uint64_t *ret_change_no, weir_error *reterr) WEIR_MUST_CHECK;
+
 /* Take over the call.  QUEUE_FULL when gateway.watchers_max watch already: the call is still the
  * caller's. */
 weir_code gateway_watch_begin(gateway_watch *watch, weir_rpc_call *call,

@@ -215,6 +215,7 @@ class BackupTest(OwnSuiteTest):
         suite = self.new_suite().up()
         client = suite.client()
         told = self.fill(client)
+        token = self.token(client, "d000")
         late = self.fill_late(client)
         stop = threading.Event()
         writer = threading.Thread(target=self.write, args=(suite.client(), stop))
@@ -230,6 +231,7 @@ class BackupTest(OwnSuiteTest):
         client.DeleteDocument(collection_id="c", document_id="d002")
         client.IngestDocument(collection_id="c", document_id="d004", text=text_of("d004", 2), wait=20)
         client.IngestDocument(collection_id="c", document_id="d001", text=text_of("d001", 3), wait=20)
+        later = self.token(client, "d001")
         era = self.era(suite)
         self.check_running_is_refused(suite)
         suite.down()
@@ -243,6 +245,7 @@ class BackupTest(OwnSuiteTest):
         self.check(client, {**told, **late})
         self.assertGreater(self.era(other), era)
         self.check_works(client)
+        self.check_tokens(client, token, later)
 
         # The id of the restore was taken once: another start raises nothing.
         era = self.era(other)
@@ -251,6 +254,22 @@ class BackupTest(OwnSuiteTest):
         self.assertEqual(self.state(other.client(), "c", "d000"), ("READY", 2))
         self.assertTrue(other.client().WaitCollection(collection_id="w", timeout=20).settled)
         self.check_databases(other)
+
+    @staticmethod
+    def token(client, name):
+        watch = client.WatchDocuments(collection_id="c", document_ids=[name], deadline=20)
+        token = next(iter(watch)).resume_token
+        watch.cancel()
+        return token
+
+    def check_tokens(self, client, token, later):
+        """A watch goes on after what it saw before the backup, and is told when that is gone."""
+        watch = client.WatchDocuments(collection_id="c", resume_token=token, deadline=20)
+        self.assertEqual(next(iter(watch)).document.collection_id, "c")
+        watch.cancel()
+        with self.assertRaises(grpc.RpcError) as caught:
+            next(iter(client.WatchDocuments(collection_id="c", resume_token=later, deadline=20)))
+        self.assertEqual(Refusal(caught.exception).reason, "RESUME_TOKEN_TOO_OLD")
 
     def write(self, client, stop):
         number = 0
