@@ -8,8 +8,9 @@
  * and treat the other databases as lost or rolled back, whatever they hold: it seeds them and
  * drives again under new epochs.
  *
- * Only the gateway's database comes back, with --only-gateway or without; the others are set aside,
- * and new ones heal from it.  They may be newer than it: what they know of numbers that it is
+ * All databases of a backup come back together: the gateway's was copied last, so it knows all that
+ * the others know.  With --only-gateway and --in-place the others are set aside instead, and new
+ * ones heal from the gateway's.  They may be newer than it: what they know of numbers that it is
  * going to give out again would be taken for the new ones.
  */
 #include <errno.h>
@@ -361,7 +362,7 @@ cli_exit
 cli_restore(cli *self)
 {
     restore it = { .self = self,
-        .only_gateway = true,
+        .only_gateway = cli_has(self, "only-gateway"),
         .locks = { -1, -1, -1, -1, -1, -1 },
         .suite_lock = -1 };
     weir_config *config = NULL;

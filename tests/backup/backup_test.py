@@ -238,7 +238,7 @@ class BackupTest(OwnSuiteTest):
 
         data = self.new_folder()
         said = weir("restore", self.dir, "--data", data)
-        self.assertIn("restored the gateway's database", said)
+        self.assertIn("restored all databases", said)
         other = self.new_suite(data).up()
         client = other.client()
         self.check_found(client, told)  # from the first moment on: found, or refused
@@ -301,7 +301,7 @@ class BackupTest(OwnSuiteTest):
 
         said = weir("restore", self.dir, "--data", suite.data, status=CONFLICT)
         self.assertIn("--replace", said)
-        said = weir("restore", self.dir, "--data", suite.data, "--replace")
+        said = weir("restore", self.dir, "--data", suite.data, "--replace", "--only-gateway")
         self.assertIn("the gateway's database", said)
         self.assertIn("replaced-", said)
         suite.up()
