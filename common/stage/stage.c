@@ -59,6 +59,21 @@ weir_stage_raise_era(weir_stage *stage, uint64_t era, weir_error *reterr)
     return stage->options.ops->era_raised(stage->options.core, stage, era, reterr);
 }
 
+static void
+publish_status(weir_stage *stage)
+{
+    pthread_mutex_lock(&stage->status_lock);
+    stage->status.identity = stage->identity;
+    stage->status.era = stage->era;
+    stage->status.applied_era = stage->applied_era;
+    stage->status.counts = stage->counts;
+    stage->status.rounds_total = stage->rounds_total;
+    stage->status.events_total = stage->events_total;
+    stage->status.commit_us_total = stage->commit_us_total;
+    stage_links_view(stage, &stage->status);
+    pthread_mutex_unlock(&stage->status_lock);
+}
+
 static weir_code
 start_all(weir_stage *stage, weir_error *reterr)
 {
@@ -79,6 +94,9 @@ start_all(weir_stage *stage, weir_error *reterr)
         return code;
     put_era(stage);
     code = weir_stage_commit(stage, reterr);
+    /* Other threads may look before the first release, and act on whose database it is. */
+    if (code == WEIR_OK)
+        publish_status(stage);
     return code == WEIR_OK ? WEIR_FP_CODE("stage.start.after", reterr) : code;
 }
 
@@ -261,21 +279,6 @@ weir_stage_commit(weir_stage *stage, weir_error *reterr)
     if (stage->options.ops->committed != NULL)
         stage->options.ops->committed(stage->options.core, stage);
     return WEIR_OK;
-}
-
-static void
-publish_status(weir_stage *stage)
-{
-    pthread_mutex_lock(&stage->status_lock);
-    stage->status.identity = stage->identity;
-    stage->status.era = stage->era;
-    stage->status.applied_era = stage->applied_era;
-    stage->status.counts = stage->counts;
-    stage->status.rounds_total = stage->rounds_total;
-    stage->status.events_total = stage->events_total;
-    stage->status.commit_us_total = stage->commit_us_total;
-    stage_links_view(stage, &stage->status);
-    pthread_mutex_unlock(&stage->status_lock);
 }
 
 /* The one place where things leave a stage. */

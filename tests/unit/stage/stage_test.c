@@ -704,6 +704,21 @@ a_damaged_era_record_stops_the_start(void **state)
     assert_null(r.stage);
 }
 
+/* The gateway names its own database to the others as soon as it runs. */
+static void
+a_stage_says_who_it_is_before_its_first_release(void **state)
+{
+    weir_stage_status status;
+
+    (void)state;
+    rig_crash(&r);
+    RIG_OK(rig_start(&r, error));
+    weir_stage_status_read(r.stage, &status);
+    assert_memory_equal(status.identity.store_id, weir_stage_identity(r.stage)->store_id,
+        WEIR_STORE_ID_SIZE);
+    assert_int_equal(status.era, 1);
+}
+
 int
 main(void)
 {
@@ -734,6 +749,7 @@ main(void)
         TEST(a_link_whose_ends_were_never_lost_keeps_its_rows),
         TEST(a_drained_end_is_clean_and_a_crash_is_not),
         TEST(a_status_tells_of_both_ends),
+        TEST(a_stage_says_who_it_is_before_its_first_release),
         TEST(a_damaged_era_record_stops_the_start),
     };
 
