@@ -121,10 +121,17 @@ static const cli_option dlq_options[] = {
     { "limit", 'n', "N", "at most so many (all)" },
     END,
 };
+static const cli_option summary_options[] = {
+    COLLECTION,
+    { "filter", 0, "FILTER", "such as: stage = EMBED" },
+    END,
+};
 static const cli_option requeue_options[] = {
     COLLECTION,
     { "filter", 0, "FILTER", "those that match, instead of ids" },
+    { "limit", 'n', "N", "with -c or --filter: at most so many (all)" },
     { "dry-run", 0, NULL, "only say which" },
+    { "yes", 'y', NULL, "do not ask" },
     END,
 };
 static const cli_option call_options[] = {
@@ -181,19 +188,31 @@ const cli_command cli_commands[] = {
         0, -1, true, cli_watch },
     { "chunks", "ID", "show the pieces of a document", "weir chunks policy/index.html -c handbook",
         document_options, 1, 1, true, cli_chunks },
+    { "cat", "ID", "write the bytes of a document as they came",
+        "weir cat policy/index.html -c handbook > index.html", document_options, 1, 1, true,
+        cli_cat },
     { "pressure", "", "show how much work waits and where",
         "weir pressure\nweir pressure -c handbook", collection_option, 0, 0, true, cli_pressure },
     { "top", "", "follow the pressure and the rates", "weir top\nweir top -n 1 -o json",
         top_options, 0, 0, true, cli_top },
 
-    { "dlq ls", "", "list dead letters", "weir dlq ls -c handbook", dlq_options, 0, 0, true,
-        cli_dlq_ls },
-    { "dlq get", "ID", "show one dead letter", "weir dlq get 0191f3c2...", no_options, 1, 1, true,
-        cli_dlq_get },
+    { "dlq ls", "", "list dead letters, the newest failure first",
+        "weir dlq ls -c handbook\n"
+        "weir dlq ls --filter 'stage = CHUNK AND last_failure_time >= \"2024-05-01T00:00:00Z\"'",
+        dlq_options, 0, 0, true, cli_dlq_ls },
+    { "dlq summary", "", "count dead letters by stage and reason", "weir dlq summary -c handbook",
+        summary_options, 0, 0, true, cli_dlq_summary },
+    { "dlq get", "ID", "show one dead letter with all its attempts", "weir dlq get 3.1.1.a.md",
+        no_options, 1, 1, true, cli_dlq_get },
     { "dlq requeue", "[ID...]", "try dead letters again",
-        "weir dlq requeue 0191f3c2...\n"
-        "weir dlq requeue -c handbook --dry-run",
+        "weir dlq requeue 3.1.1.a.md\n"
+        "weir dlq requeue -c handbook --dry-run\n"
+        "weir dlq requeue --filter 'reason = \"EMBED_FAILED\"' --limit 10 --yes",
         requeue_options, 0, -1, true, cli_dlq_requeue },
+    { "dlq discard", "[ID...]", "give dead letters up for good, and what they stand for",
+        "weir dlq discard 3.1.1.a.md\n"
+        "weir dlq discard -c handbook --filter 'reason = \"EMPTY\"' --dry-run",
+        requeue_options, 0, -1, true, cli_dlq_discard },
 
     { "collection create", "NAME", "make a collection",
         "weir collection create handbook --model all-minilm-l6-v2", create_options, 1, 1, true,

@@ -37,6 +37,8 @@ const weir_config_key weir_gateway_config_keys[] = {
         "Longest time of one search without a deadline of its own"),
     KEY(DURATION, gateway.request_id_retention_ms, "gateway.request_id_retention", "0", 0, 0,
         "How long a request_id is remembered; so far only 0, for ever, about 80 bytes each"),
+    KEY(U32, gateway.requeue_rate, "gateway.requeue_rate", "1000", 0, 1000000,
+        "Dead letters that are requeued in a second, all callers together; 0: no limit"),
     KEY(DURATION, gateway.status_interval_ms, "gateway.status_interval_ms", "2000", 100, 60000,
         "Time between two looks at the other services"),
     KEY(U32, gateway.stream_window, "gateway.stream_window", "256", 1, 65536,

@@ -65,6 +65,7 @@ typedef struct weir_gateway_config {
     uint32_t watchers_max;
     uint32_t query_cache_entries;
     uint32_t query_timeout_ms;
+    uint32_t requeue_rate;       /* dead letters a second; 0: no limit */
     uint32_t status_interval_ms; /* between two looks at the other services */
 } weir_gateway_config;
 

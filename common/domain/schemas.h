@@ -22,7 +22,7 @@ weir_schemas_of(weir_service_id service)
         [WEIR_SERVICE_INGEST] = { .newest = 1, .oldest = 1 },
         [WEIR_SERVICE_EMBEDDER] = { .newest = 1, .oldest = 1 },
         [WEIR_SERVICE_INDEXER] = { .newest = 1, .oldest = 1 },
-        [WEIR_SERVICE_RECONCILER] = { .newest = 1, .oldest = 1 },
+        [WEIR_SERVICE_RECONCILER] = { .newest = 2, .oldest = 1 },
     };
 
     return schemas[service];

@@ -242,7 +242,8 @@ decode_time(json_decoder *in, yyjson_val *value, ProtobufCMessage *message, cons
 {
     Google__Protobuf__Timestamp *const time = (Google__Protobuf__Timestamp *)message;
 
-    if (yyjson_is_str(value) && json_parse_timestamp(text_of(value), &time->seconds, &time->nanos))
+    if (yyjson_is_str(value) &&
+        weir_json_parse_timestamp(text_of(value), &time->seconds, &time->nanos))
         return WEIR_OK;
     return json_fail(in, WEIR_INVALID_ARGUMENT, place,
         "expected an instant such as \"2026-01-31T12:34:56.789Z\"");

@@ -55,7 +55,6 @@ bool json_read_double(const yyjson_val *value, double *ret);
 /* times.c: false when out of range or not in the form of the mapping. */
 bool json_format_timestamp(int64_t seconds, int32_t nanos, char out[JSON_TIME_BYTES]);
 bool json_format_duration(int64_t seconds, int32_t nanos, char out[JSON_TIME_BYTES]);
-bool json_parse_timestamp(weir_bytes text, int64_t *ret_seconds, int32_t *ret_nanos);
 bool json_parse_duration(weir_bytes text, int64_t *ret_seconds, int32_t *ret_nanos);
 
 /* scalar.c: one value of a field's type, not a message, from JSON to its slot in the struct. */

@@ -58,4 +58,7 @@ void weir_json_append_base64(weir_buffer *out, weir_bytes data); /* RFC 4648, pa
  * false on anything else. */
 bool weir_json_decode_base64(weir_bytes text, uint8_t *out, size_t *ret_size);
 
+/* An instant as a Timestamp is written (RFC 3339 with a zone); false on anything else. */
+bool weir_json_parse_timestamp(weir_bytes text, int64_t *ret_seconds, int32_t *ret_nanos);
+
 #endif

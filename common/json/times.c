@@ -155,7 +155,7 @@ parse_zone(reader *in)
 }
 
 bool
-json_parse_timestamp(weir_bytes text, int64_t *ret_seconds, int32_t *ret_nanos)
+weir_json_parse_timestamp(weir_bytes text, int64_t *ret_seconds, int32_t *ret_nanos)
 {
     reader in = { .at = text.data, .end = text.data + text.size };
     int64_t seconds = parse_date(&in) * 86400;

@@ -329,7 +329,8 @@ answer_accept(gateway_core *core, weir_stage *stage, const weir_request *request
     return gateway_wait_for(core, stage, &wish, reterr);
 }
 
-/* The newest revision has the same bytes, metadata and settings: nothing is done. */
+/* The newest revision has the same bytes, metadata and settings: nothing is done.  One whose dead
+ * letter was discarded has no bytes any more. */
 static weir_code
 is_unchanged(gateway_core *core, weir_stage *stage, const accept_command *command,
     const revision_id *newest, bool *ret_unchanged, weir_error *reterr)
@@ -343,7 +344,7 @@ is_unchanged(gateway_core *core, weir_stage *stage, const accept_command *comman
         gateway_get_revision(core, stage, newest->collection->record->collection_no,
             newest->document_id, newest->revision, &revision, reterr);
     if (code == WEIR_OK && revision != NULL)
-        *ret_unchanged = !revision->is_delete &&
+        *ret_unchanged = !revision->is_delete && revision->state != DOCUMENT_STATE(SUPERSEDED) &&
             weir_bytes_equal(weir_bytes_of(revision->settings_sha256.data,
                                  revision->settings_sha256.len),
                 weir_bytes_of(command->settings_sha256.data, command->settings_sha256.len));
@@ -465,8 +466,8 @@ gateway_send_tombstone(weir_stage *stage, const revision_id *id, int64_t delete_
     return weir_stage_send(stage, WEIR_LINK_GATEWAY_INDEXER, &row, NULL, reterr);
 }
 
-static weir_code
-delete_document(gateway_core *core, weir_stage *stage, const revision_id *id,
+weir_code
+gateway_delete_all(gateway_core *core, weir_stage *stage, const revision_id *id,
     document_record *document, weir_error *reterr)
 {
     revision_record revision = WEIR__INTERNAL__V1__REVISION_RECORD__INIT;
@@ -551,7 +552,7 @@ gateway_on_delete(gateway_core *core, weir_stage *stage, const weir_request *req
     id.revision = seen != NULL ? seen->revision : document->newest_revision;
     if (seen == NULL && document->deleted_below < document->newest_revision) {
         id.revision = document->newest_revision + 1;
-        code = delete_document(core, stage, &id, document, reterr);
+        code = gateway_delete_all(core, stage, &id, document, reterr);
     }
     if (code != WEIR_OK)
         return code;

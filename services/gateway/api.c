@@ -42,6 +42,12 @@ static const weir_rpc_handler document_rows[] = {
         .draining = gateway_watch_documents_draining,
         .done = gateway_watch_documents_done },
     ROW("ListChunks", WEIR_RPC_POOL, gateway_list_chunks_rpc),
+    { .method = "DownloadDocument",
+        .flags = WEIR_RPC_POOL,
+        .request = gateway_download_document_rpc,
+        .writable = gateway_download_document_writable,
+        .cancelled = gateway_download_document_cancelled,
+        .done = gateway_download_document_done },
 };
 
 static const weir_rpc_handler search_rows[] = {
@@ -51,7 +57,9 @@ static const weir_rpc_handler search_rows[] = {
 static const weir_rpc_handler dead_letter_rows[] = {
     ROW("ListDeadLetters", WEIR_RPC_POOL, gateway_list_dead_letters_rpc),
     ROW("GetDeadLetter", WEIR_RPC_POOL, gateway_get_dead_letter_rpc),
+    ROW("SummarizeDeadLetters", WEIR_RPC_POOL, gateway_summarize_dead_letters_rpc),
     ROW("RequeueDeadLetters", WEIR_RPC_POOL, gateway_requeue_dead_letters_rpc),
+    ROW("DiscardDeadLetters", WEIR_RPC_POOL, gateway_discard_dead_letters_rpc),
 };
 
 static const weir_rpc_handler system_rows[] = {

@@ -165,6 +165,10 @@ core_request(void *self, weir_stage *stage, const weir_request *request, weir_er
         return gateway_on_delete(self, stage, request, reterr);
     case GATEWAY_RETRY:
         return gateway_on_retry(self, stage, request, reterr);
+    case GATEWAY_REQUEUE:
+        return gateway_on_requeue(self, stage, request, reterr);
+    case GATEWAY_DISCARD:
+        return gateway_on_discard(self, stage, request, reterr);
     case GATEWAY_WAIT:
         return gateway_on_wait(self, stage, request, reterr);
     case GATEWAY_WAIT_COLLECTION:

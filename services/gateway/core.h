@@ -31,7 +31,9 @@ typedef enum gateway_command {
     GATEWAY_CREATE_COLLECTION, /* CreateCollectionCommand -> weir.v1.CreateCollectionResponse */
     GATEWAY_LEARN,             /* LearnCommand -> EmptyResponse */
     GATEWAY_PEER_STATUS,       /* PeerStatusCommand -> nobody */
-    GATEWAY_DRAIN, /* EmptyResponse -> nobody: whoever waits is answered now, and from now on */
+    GATEWAY_DRAIN,   /* EmptyResponse -> nobody: whoever waits is answered now, and from now on */
+    GATEWAY_REQUEUE, /* EndedCommand -> EndedAnswer */
+    GATEWAY_DISCARD, /* EndedCommand -> EndedAnswer */
 } gateway_command;
 
 enum { GATEWAY_RESTORED_ID_SIZE = 16 };

@@ -4,6 +4,7 @@
  *   core.c       the table of handlers, start, suite record, published numbers
  *   records.c    the one function that changes a state; counters, change log
  *   accept.c     accept, delete, retry, create collection
+ *   ended.c      requeue and discard of dead letters
  *   rows.c       ready, deleted, raise, give up, what reads learned
  *   dispatch.c   backlog to outbox within credit; sources filled in when sent
  *   unready.c    what is PENDING or PROCESSING: the oldest, the bytes
@@ -137,6 +138,8 @@ weir_code gateway_set_state(gateway_core *core, weir_stage *stage, const revisio
     revision_record *revision, uint32_t state, weir_error *reterr) WEIR_MUST_CHECK;
 void gateway_tell(weir_stage *stage, const revision_id *id, const revision_record *revision,
     Weir__Internal__V1__LifecycleKind kind);
+void gateway_tell_why(weir_stage *stage, const revision_id *id, const revision_record *revision,
+    Weir__Internal__V1__LifecycleKind kind, Weir__Internal__V1__LifecycleCause cause);
 collection_entry *gateway_find_collection(const gateway_core *core, const char *tenant,
     const char *collection_id);
 collection_entry *gateway_find_collection_no(const gateway_core *core, uint64_t collection_no);
@@ -154,12 +157,21 @@ weir_code gateway_on_delete(gateway_core *core, weir_stage *stage, const weir_re
     weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_on_retry(gateway_core *core, weir_stage *stage, const weir_request *request,
     weir_error *reterr) WEIR_MUST_CHECK;
+/* A delete of the whole document: id->revision is the next one, the tombstone's. */
+weir_code gateway_delete_all(gateway_core *core, weir_stage *stage, const revision_id *id,
+    document_record *document, weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_on_create_collection(gateway_core *core, weir_stage *stage,
     const weir_request *request, weir_error *reterr) WEIR_MUST_CHECK;
 
 /* The tombstone of id->revision, to the indexer; it is answered by a DeletedRow, however often it
  * is sent. */
 weir_code gateway_send_tombstone(weir_stage *stage, const revision_id *id, int64_t delete_time_ms,
+    weir_error *reterr) WEIR_MUST_CHECK;
+
+/* ---- ended.c ---- */
+weir_code gateway_on_requeue(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_discard(gateway_core *core, weir_stage *stage, const weir_request *request,
     weir_error *reterr) WEIR_MUST_CHECK;
 
 /* ---- unready.c ---- */

@@ -1,6 +1,7 @@
 /*
- * filter.h - the part of the AIP-160 grammar that this version answers: `field = "value"`, joined
- * by AND.
+ * filter.h - the part of the AIP-160 grammar that this version answers: comparisons joined by AND.
+ *
+ *   field = "value"      also '...' and bare words; !=, <, <=, >, >= where the field has an order
  *
  * Threads: pure.
  */
@@ -9,19 +10,25 @@
 
 #include "common/base/arena.h"
 #include "common/base/error.h"
+#include "weir/internal/v1/service.pb-c.h"
 
-/* Which fields a caller understands; bits. */
-enum { GATEWAY_FILTER_DOCUMENT_ID = 1, GATEWAY_FILTER_REASON = 2, GATEWAY_FILTER_STAGE = 4 };
+/* What is filtered: says which fields and comparisons are understood. */
+typedef enum gateway_filter_of {
+    GATEWAY_FILTER_DOCUMENTS = 1, /* document_id = */
+    GATEWAY_FILTER_DEAD_LETTERS,
+} gateway_filter_of;
+
+enum { GATEWAY_FILTER_CONDITIONS_MAX = 32, GATEWAY_FILTER_BYTES_MAX = 4096 };
 
 typedef struct gateway_filter {
-    const char *document_id; /* NULL: any */
-    weir_code reason;        /* WEIR_OK: any */
-    uint32_t stage;          /* weir.v1.Stage; 0: any */
+    const char *document_id;                         /* the one that `=` names; NULL: any */
+    Weir__Internal__V1__EndedCondition **conditions; /* all of them */
+    size_t condition_count;
 } gateway_filter;
 
 /* Empty text and "*" match all.  FILTER_INVALID with the field "filter" and a sentence that says
  * where and what is understood. */
-weir_code gateway_filter_parse(const char *text, unsigned fields, weir_arena *arena,
+weir_code gateway_filter_parse(const char *text, gateway_filter_of of, weir_arena *arena,
     gateway_filter *ret_filter, weir_error *reterr) WEIR_MUST_CHECK;
 
 #endif

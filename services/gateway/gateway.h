@@ -12,6 +12,7 @@
  *   queries.c              vectors of search texts
  *   json.c                 Connect unary JSON
  *   check.c, filter.c      requests as text
+ *   rate.c                 so many a second
  *
  * Reads never enter the core; writes and waits are its commands.  Nothing here owns a fact: every
  * thread and cache can be lost at any line.
@@ -22,6 +23,7 @@
 #include "common/service/service.h"
 #include "common/text/models.h"
 #include "services/gateway/core.h"
+#include "services/gateway/rate.h"
 
 typedef struct gateway gateway;
 typedef struct gateway_status gateway_status;
@@ -49,6 +51,7 @@ struct gateway {
     gateway_json *json;
     gateway_published counted; /* what the metrics have counted so far; the exposing thread's */
     weir_metric *search_duration;
+    gateway_rate requeue_rate;
 };
 
 /* Whose call it is; lives as long as the call. */

@@ -36,6 +36,8 @@ typedef enum gateway_method { /* in 'Q' keys: never renumber */
     GATEWAY_METHOD_DELETE = 2,
     GATEWAY_METHOD_RETRY = 3,
     GATEWAY_METHOD_CREATE_COLLECTION = 4,
+    GATEWAY_METHOD_REQUEUE = 5,
+    GATEWAY_METHOD_DISCARD = 6,
 } gateway_method;
 
 weir_bytes gateway_key_backlog(weir_buffer *key, uint8_t lane, const char *tenant, uint64_t number);

@@ -124,6 +124,8 @@ gateway_start(weir_service *service, weir_service_parts *parts, weir_error *rete
         return code;
     }
     self->core = create_core(self, is_restored ? self->restored_id : NULL);
+    gateway_rate_init(&self->requeue_rate, self->config->gateway.requeue_rate,
+        weir_clock_mono_ms());
     self->queries = gateway_queries_create(self->config->gateway.query_cache_entries);
     self->streams = gateway_streams_create();
     self->watch = gateway_watch_create(self);
@@ -186,6 +188,7 @@ gateway_stop(weir_service *service, void *context)
     weir_rpc_stub_close(&self->indexer);
     weir_rpc_stub_close(&self->reconciler);
     gateway_core_destroy(&self->core);
+    gateway_rate_fini(&self->requeue_rate);
     weir_free(self);
 }
 

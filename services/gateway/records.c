@@ -196,9 +196,18 @@ void
 gateway_tell(weir_stage *stage, const revision_id *id, const revision_record *revision,
     Weir__Internal__V1__LifecycleKind kind)
 {
+    gateway_tell_why(stage, id, revision, kind,
+        WEIR__INTERNAL__V1__LIFECYCLE_CAUSE__LIFECYCLE_CAUSE_UNSPECIFIED);
+}
+
+void
+gateway_tell_why(weir_stage *stage, const revision_id *id, const revision_record *revision,
+    Weir__Internal__V1__LifecycleKind kind, Weir__Internal__V1__LifecycleCause cause)
+{
     lifecycle_event event = WEIR__INTERNAL__V1__LIFECYCLE_EVENT__INIT;
 
     event.kind = kind;
+    event.cause = cause;
     event.tenant = id->collection->record->tenant;
     event.collection_no = id->collection->record->collection_no;
     event.collection_id = id->collection->record->collection_id;

@@ -75,7 +75,9 @@ gateway_raise(gateway_core *core, weir_stage *stage, const revision_id *id,
     revision->epoch++;
     revision->era = weir_stage_era(stage);
     revision->stage = STAGE_NUMBER(ACCEPT);
-    gateway_tell(stage, id, revision, LIFECYCLE(ACCEPTED));
+    gateway_tell_why(stage, id, revision, LIFECYCLE(ACCEPTED),
+        lane == GATEWAY_LANE_NEW ? WEIR__INTERNAL__V1__LIFECYCLE_CAUSE__LIFECYCLE_CAUSE_RETRY
+                                 : WEIR__INTERNAL__V1__LIFECYCLE_CAUSE__LIFECYCLE_CAUSE_REDRIVE);
     return gateway_hand_over(core, stage, id, revision, document->deleted_below, lane, reterr);
 }
 

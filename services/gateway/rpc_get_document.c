@@ -69,7 +69,7 @@ add_progress(const get_flow *flow, Weir__V1__Document *view, weir_arena *arena)
     if (view->token_count == 0)
         view->token_count = (int64_t)seen->token_count;
     view->embedded_chunk_count = (int32_t)flow->staged_count;
-    view->next_attempt_time = gateway_view_time(arena, seen->due_ms);
+    view->next_attempt_time = weir_wire_time(arena, seen->due_ms);
 }
 
 static void begin_look(get_flow *flow);

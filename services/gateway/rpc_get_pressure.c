@@ -122,7 +122,7 @@ view_stage(weir_arena *arena, Weir__V1__Stage stage, const stage_status *seen, i
     view->parked = (int64_t)seen->parked;
     if (seen->oldest_ms != 0)
         view->oldest_age =
-            gateway_view_duration(arena, now_ms > seen->oldest_ms ? now_ms - seen->oldest_ms : 0);
+            weir_wire_duration(arena, now_ms > seen->oldest_ms ? now_ms - seen->oldest_ms : 0);
     return view;
 }
 
@@ -175,10 +175,8 @@ add_stages(gateway *self, weir_arena *arena, pressure *view)
     }
     const stage_status *reconciler =
         gateway_status_read(self->status, WEIR_SERVICE_RECONCILER, arena, &is_fresh);
-    if (reconciler != NULL) {
-        view->dead_letters = (int64_t)reconciler->dead_letters;
+    if (reconciler != NULL)
         view->inconsistencies = (int64_t)reconciler->inconsistencies;
-    }
 }
 
 /* ---- the call ---- */
@@ -228,9 +226,10 @@ get_pressure(gateway *self, weir_rpc_call *call, const pressure_request *request
         code = count(self, call, request, view, &since_ms, reterr);
     if (code != WEIR_OK)
         return code;
+    view->dead_letters = view->failed; /* each has its one */
     const int64_t age_ms = weir_clock_wall_ms() - since_ms;
     if (since_ms != 0 && view->pending + view->processing > 0)
-        view->oldest_unready_age = gateway_view_duration(arena, age_ms > 0 ? age_ms : 0);
+        view->oldest_unready_age = weir_wire_duration(arena, age_ms > 0 ? age_ms : 0);
     add_stages(self, arena, view);
     add_admission(self, arena, view);
     response->pressure = view;

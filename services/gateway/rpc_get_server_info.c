@@ -33,8 +33,7 @@ view_service(gateway *self, weir_service_id service, weir_arena *arena)
     if (seen == NULL)
         return view;
     view->version = seen->version;
-    view->start_time =
-        gateway_view_time(arena, weir_clock_wall_ms() - (int64_t)seen->uptime_s * 1000);
+    view->start_time = weir_wire_time(arena, weir_clock_wall_ms() - (int64_t)seen->uptime_s * 1000);
     return view;
 }
 
@@ -47,7 +46,7 @@ view_self(gateway *self, weir_arena *arena)
     view->name = (char *)(uintptr_t)weir_service_name(WEIR_SERVICE_GATEWAY);
     view->version = (char *)(uintptr_t)WEIR_VERSION;
     view->serving = true;
-    view->start_time = gateway_view_time(arena, self->service->started_ms);
+    view->start_time = weir_wire_time(arena, self->service->started_ms);
     return view;
 }
 
@@ -75,7 +74,7 @@ get_server_info(gateway *self, weir_rpc_call *call, const info_request *request,
     (void)call, (void)request, (void)reterr;
     gateway_core_published(self->core, &published);
     response->version = (char *)(uintptr_t)WEIR_VERSION;
-    response->start_time = gateway_view_time(arena, self->service->started_ms);
+    response->start_time = weir_wire_time(arena, self->service->started_ms);
     response->default_embedding_model = self->default_model.name;
     response->default_embedding_model_note = self->default_model_note;
     response->auto_create_collections = self->config->gateway.auto_create_collections;

@@ -164,7 +164,7 @@ check(lister *self, weir_bytes *ret_after, weir_error *reterr)
     if (code == WEIR_OK)
         code = gateway_check_page_size(request->page_size, &self->page_size, reterr);
     if (code == WEIR_OK)
-        code = gateway_filter_parse(request->filter, GATEWAY_FILTER_DOCUMENT_ID, self->look.arena,
+        code = gateway_filter_parse(request->filter, GATEWAY_FILTER_DOCUMENTS, self->look.arena,
             &self->filter, reterr);
     self->scope = scope_of(self->look.arena, request);
     return code != WEIR_OK

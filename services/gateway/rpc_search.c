@@ -351,7 +351,7 @@ check(search_flow *flow, gateway_write *ret_write, weir_error *reterr)
     weir_code code = gateway_check_search(flow->request, reterr);
 
     if (code == WEIR_OK)
-        code = gateway_filter_parse(flow->request->filter, GATEWAY_FILTER_DOCUMENT_ID, arena,
+        code = gateway_filter_parse(flow->request->filter, GATEWAY_FILTER_DOCUMENTS, arena,
             &flow->filter, reterr);
     if (code == WEIR_OK)
         code = find_collection(flow, reterr);

@@ -40,6 +40,10 @@ gateway_event_rpc gateway_watch_documents_cancelled;
 gateway_event_rpc gateway_watch_documents_draining;
 gateway_event_rpc gateway_watch_documents_done;
 gateway_request_rpc gateway_list_chunks_rpc;
+gateway_request_rpc gateway_download_document_rpc;
+gateway_event_rpc gateway_download_document_writable;
+gateway_event_rpc gateway_download_document_cancelled;
+gateway_event_rpc gateway_download_document_done;
 
 /* SearchService */
 gateway_request_rpc gateway_search_rpc;
@@ -47,7 +51,9 @@ gateway_request_rpc gateway_search_rpc;
 /* DeadLetterService */
 gateway_request_rpc gateway_list_dead_letters_rpc;
 gateway_request_rpc gateway_get_dead_letter_rpc;
+gateway_request_rpc gateway_summarize_dead_letters_rpc;
 gateway_request_rpc gateway_requeue_dead_letters_rpc;
+gateway_request_rpc gateway_discard_dead_letters_rpc;
 
 /* SystemService */
 gateway_request_rpc gateway_get_pressure_rpc;

@@ -14,30 +14,6 @@ gateway_state_is_terminal(uint32_t state)
     return state >= WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_READY;
 }
 
-Google__Protobuf__Timestamp *
-gateway_view_time(weir_arena *arena, int64_t wall_ms)
-{
-    if (wall_ms == 0)
-        return NULL;
-    Google__Protobuf__Timestamp *time = weir_arena_alloc(arena, sizeof *time);
-
-    google__protobuf__timestamp__init(time);
-    time->seconds = wall_ms / 1000;
-    time->nanos = (int32_t)(wall_ms % 1000) * 1000000;
-    return time;
-}
-
-Google__Protobuf__Duration *
-gateway_view_duration(weir_arena *arena, int64_t duration_ms)
-{
-    Google__Protobuf__Duration *duration = weir_arena_alloc(arena, sizeof *duration);
-
-    google__protobuf__duration__init(duration);
-    duration->seconds = duration_ms / 1000;
-    duration->nanos = (int32_t)(duration_ms % 1000) * 1000000;
-    return duration;
-}
-
 Weir__V1__FailureInfo *
 gateway_view_failure(weir_arena *arena, const failure_record *failure)
 {
@@ -51,7 +27,7 @@ gateway_view_failure(weir_arena *arena, const failure_record *failure)
     info->message = failure->message;
     info->attempt_count = (int32_t)failure->attempt_count;
     info->retryable = failure->retryable;
-    info->time = gateway_view_time(arena, failure->time_ms);
+    info->time = weir_wire_time(arena, failure->time_ms);
     return info;
 }
 
@@ -140,10 +116,10 @@ static void
 view_times(weir_arena *arena, const document_record *document, const revision_record *revision,
     Weir__V1__Document *view)
 {
-    view->create_time = gateway_view_time(arena, document->create_time_ms);
-    view->update_time = gateway_view_time(arena, revision->create_time_ms);
-    view->ready_time = gateway_view_time(arena, revision->ready_time_ms);
-    view->delete_time = gateway_view_time(arena, revision->delete_time_ms);
+    view->create_time = weir_wire_time(arena, document->create_time_ms);
+    view->update_time = weir_wire_time(arena, revision->create_time_ms);
+    view->ready_time = weir_wire_time(arena, revision->ready_time_ms);
+    view->delete_time = weir_wire_time(arena, revision->delete_time_ms);
 }
 
 static char *
@@ -238,8 +214,8 @@ gateway_view_collection(weir_arena *arena, const collection_record *collection,
         view->document_count = (int64_t)counters->documents;
         view->chunk_count = (int64_t)counters->chunks;
     }
-    view->create_time = gateway_view_time(arena, collection->create_time_ms);
-    view->update_time = gateway_view_time(arena, collection->create_time_ms);
+    view->create_time = weir_wire_time(arena, collection->create_time_ms);
+    view->update_time = weir_wire_time(arena, collection->create_time_ms);
     view->etag = weir_arena_printf(arena, "%llu", (unsigned long long)collection->version);
     return view;
 }

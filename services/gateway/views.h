@@ -9,6 +9,7 @@
 #include "common/base/arena.h"
 #include "common/base/bytes.h"
 #include "common/base/error.h"
+#include "common/wire/time.h"
 #include "weir/internal/v1/record.pb-c.h"
 #include "weir/v1/collection.pb-c.h"
 #include "weir/v1/document.pb-c.h"
@@ -32,8 +33,6 @@ void gateway_view_pending(Weir__V1__Document *view);
 Weir__V1__Collection *gateway_view_collection(weir_arena *arena,
     const collection_record *collection, const counters_record *counters);
 Weir__V1__FailureInfo *gateway_view_failure(weir_arena *arena, const failure_record *failure);
-Google__Protobuf__Timestamp *gateway_view_time(weir_arena *arena, int64_t wall_ms); /* 0: NULL */
-Google__Protobuf__Duration *gateway_view_duration(weir_arena *arena, int64_t duration_ms);
 
 /* An opaque, checksummed token (page tokens, consistency tokens, resume tokens): lower-case hex. */
 char *gateway_token_encode(weir_arena *arena, uint8_t kind, weir_bytes content);

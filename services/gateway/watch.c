@@ -106,7 +106,7 @@ send_event(gateway_watch *watch, watcher *to, Weir__V1__Document *view, int64_t 
 
     response.document = view;
     response.resume_token = resume_token(watch, change_no);
-    response.event_time = gateway_view_time(watch->arena, time_ms);
+    response.event_time = weir_wire_time(watch->arena, time_ms);
     /* Said before the send: room may be told of before it returns. */
     pthread_mutex_lock(&watch->lock);
     to->is_full = true;

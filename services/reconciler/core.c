@@ -69,6 +69,8 @@ core_start(void *self, weir_stage *stage, weir_error *reterr)
     if (code == WEIR_OK)
         code = count_records(core, stage, reterr);
     if (code == WEIR_OK)
+        code = reconciler_order_dead_letters(core, stage, reterr);
+    if (code == WEIR_OK)
         code = reconciler_load_seeds(core, stage, reterr);
     if (core->endings > 0)
         reconciler_walk_begin(&core->again, stage);

@@ -6,7 +6,8 @@
  *   unfinished.c    which revisions are not over; the oldest, the stuck
  *   ending.c        what an event means for the end of a try: revoke, give up
  *   dead_letters.c  dead letters, seeds after a loss
- *   reads.c         what others may see of it (reads.h)
+ *   reads.c, reads_ended.c, reads_summary.c, conditions.c
+ *                   what others may see of it (reads.h)
  */
 #ifndef WEIR_RECONCILER_CORE_INTERNAL_H
 #define WEIR_RECONCILER_CORE_INTERNAL_H
@@ -110,6 +111,9 @@ weir_code reconciler_on_seed(reconciler_core *core, weir_stage *stage, const row
 weir_code reconciler_sweep(reconciler_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
 weir_code reconciler_load_seeds(reconciler_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
+/* At start: give each its place in the order of time if it has none yet. */
+weir_code reconciler_order_dead_letters(reconciler_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
 
 /* ---- core.c ---- */

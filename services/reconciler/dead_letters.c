@@ -6,6 +6,8 @@
  * disagrees with the gateway for longer than an event takes.  A seeding lists all that is FAILED:
  * what stands here by a row of an earlier era and is not in it is forgotten, for its end was lost
  * with this volume.
+ *
+ * Beside each stands its place in the order of time ('T'), put and deleted in the same batch.
  */
 #include "common/base/assert.h"
 #include "common/base/failpoint.h"
@@ -43,12 +45,33 @@ reconciler_has_dead_letter(reconciler_core *core, weir_stage *stage, const lifec
     return code;
 }
 
-static void
-drop(reconciler_core *core, weir_stage *stage, weir_bytes key)
+static weir_bytes
+order_of(reconciler_core *core, const reconciler_id *id, const ending_record *record)
 {
+    return reconciler_key_order(&core->range_end, id->tenant,
+        record->failure != NULL ? record->failure->time_ms : 0, id->collection_no, id->document_id,
+        id->revision);
+}
+
+static reconciler_id
+id_of(const lifecycle_event *event)
+{
+    return (reconciler_id){ .tenant = event->tenant,
+        .collection_no = event->collection_no,
+        .document_id = event->document_id,
+        .revision = event->revision };
+}
+
+static void
+drop(reconciler_core *core, weir_stage *stage, weir_bytes key, const ending_record *record)
+{
+    reconciler_id id;
+    const bool is_whole = reconciler_parse_dead_letter(key, &id);
+
     WEIR_FP("reconciler.dead_letter.drop");
-    weir_assert(core->dead_letters > 0);
+    weir_assert(core->dead_letters > 0 && is_whole);
     core->dead_letters--;
+    weir_batch_delete(weir_stage_batch(stage), order_of(core, &id, record));
     weir_batch_delete(weir_stage_batch(stage), key);
 }
 
@@ -60,7 +83,7 @@ reconciler_drop_dead_letter(reconciler_core *core, weir_stage *stage, const life
     const weir_code code = get(core, stage, event, &found, reterr);
 
     if (code == WEIR_OK && found != NULL && found->epoch <= max_epoch)
-        drop(core, stage, key_of(core, event));
+        drop(core, stage, key_of(core, event), found);
     return code;
 }
 
@@ -81,11 +104,17 @@ log_made(const lifecycle_event *event, const failure_record *failure)
         WEIR_INT("attempts", failure->attempt_count), WEIR_STR("message", failure->message));
 }
 
+/* `old`: the one whose place it takes, or NULL. */
 static void
-put(reconciler_core *core, weir_stage *stage, const lifecycle_event *event, failure_record *failure)
+put(reconciler_core *core, weir_stage *stage, const lifecycle_event *event, failure_record *failure,
+    const ending_record *old)
 {
     ending_record record = WEIR__INTERNAL__V1__ENDING_RECORD__INIT;
+    const reconciler_id id = id_of(event);
 
+    core->dead_letters += old == NULL;
+    if (old != NULL)
+        weir_batch_delete(weir_stage_batch(stage), order_of(core, &id, old));
     record.step = STEP(FAILED);
     record.tenant = event->tenant;
     record.epoch = event->epoch;
@@ -97,6 +126,7 @@ put(reconciler_core *core, weir_stage *stage, const lifecycle_event *event, fail
     record.size_bytes = event->size_bytes;
     record.content_sha256 = event->content_sha256;
     weir_stage_put(stage, key_of(core, event), &record.base);
+    weir_batch_put(weir_stage_batch(stage), order_of(core, &id, &record), weir_bytes_of("", 0));
 }
 
 /* It stands in the era of the row too. */
@@ -124,9 +154,8 @@ reconciler_put_dead_letter(reconciler_core *core, weir_stage *stage, const lifec
         return WEIR_OK;
     }
     WEIR_FP_RETURN("reconciler.dead_letter.before", reterr);
-    core->dead_letters += found == NULL;
     core->dead_lettered_total++;
-    put(core, stage, event, failure);
+    put(core, stage, event, failure, found);
     log_made(event, failure);
     WEIR_FP_RETURN("reconciler.dead_letter.after", reterr);
     return WEIR_OK;
@@ -164,8 +193,7 @@ seed_entry(reconciler_core *core, weir_stage *stage, const Weir__Internal__V1__S
     if (code != WEIR_OK)
         return code;
     if (found == NULL || found->epoch < event.epoch) {
-        core->dead_letters += found == NULL;
-        put(core, stage, &event, event.failure != NULL ? event.failure : &unknown);
+        put(core, stage, &event, event.failure != NULL ? event.failure : &unknown, found);
         return WEIR_OK;
     }
     confirm(core, stage, &event, found);
@@ -234,6 +262,51 @@ reconciler_load_seeds(reconciler_core *core, weir_stage *stage, weir_error *rete
     return code;
 }
 
+/* ---- the order of time ---- */
+
+static weir_code
+put_orders(reconciler_core *core, weir_stage *stage, weir_iter *iter, weir_error *reterr)
+{
+    weir_code code = WEIR_OK;
+
+    while (code == WEIR_OK && weir_iter_next(iter)) {
+        ending_record *record = NULL;
+        reconciler_id id;
+
+        code = weir_stage_get(stage, weir_iter_key(iter),
+            &weir__internal__v1__ending_record__descriptor, &record, reterr);
+        if (code == WEIR_OK && !reconciler_parse_dead_letter(weir_iter_key(iter), &id))
+            code = weir_error_set(reterr, WEIR_CORRUPT, "the key of a dead letter is damaged");
+        if (code == WEIR_OK)
+            weir_batch_put(weir_stage_batch(stage), order_of(core, &id, record),
+                weir_bytes_of("", 0));
+    }
+    return code == WEIR_OK ? weir_iter_status(iter, reterr) : code;
+}
+
+/* Once in the life of a database that schema 1 wrote. */
+weir_code
+reconciler_order_dead_letters(reconciler_core *core, weir_stage *stage, weir_error *reterr)
+{
+    static const uint8_t is_whole = 1;
+    weir_buffer value = { 0 };
+    bool found = false;
+    weir_code code = weir_batch_get(weir_stage_batch(stage),
+        reconciler_key_order_is_whole(&core->key), &value, &found, reterr);
+
+    weir_buffer_fini(&value);
+    if (code != WEIR_OK || found)
+        return code;
+    weir_iter *iter = weir_store_iter(weir_stage_store(stage), NULL,
+        reconciler_key_dead_letters(&core->key, NULL, 0), weir_bytes_str("M"));
+    code = put_orders(core, stage, iter, reterr);
+    weir_iter_destroy(&iter);
+    if (code == WEIR_OK)
+        weir_batch_put(weir_stage_batch(stage), reconciler_key_order_is_whole(&core->key),
+            weir_bytes_of(&is_whole, 1));
+    return code;
+}
+
 /* ---- the sweep ---- */
 
 static weir_code
@@ -246,7 +319,7 @@ sweep_one(reconciler_core *core, weir_stage *stage, weir_bytes key, weir_bytes v
 
     (void)value;
     if (code == WEIR_OK && found != NULL && found->era < core->seeded_era)
-        drop(core, stage, key);
+        drop(core, stage, key, found);
     return code;
 }
 

@@ -16,6 +16,7 @@
 #include "common/base/limits.h"
 #include "common/wire/wire.h"
 #include "services/reconciler/core_internal.h"
+#include "weir/v1/document.pb-c.h"
 
 enum { MESSAGE_BYTES_MAX = 320, ATTEMPT_BYTES_MAX = 200, ATTEMPTS_MAX = 16, AGAIN_SLICE = 200 };
 
@@ -211,6 +212,7 @@ reconciler_on_event(reconciler_core *core, weir_stage *stage, const lifecycle_ev
     case LIFECYCLE(CHUNKED):
     case LIFECYCLE(EMBEDDED):
     case LIFECYCLE(DEFERRED):
+    case LIFECYCLE(REVOKED):
     case LIFECYCLE(UNSPECIFIED):
     case _WEIR__INTERNAL__V1__LIFECYCLE_KIND_IS_INT_SIZE:
         return WEIR_OK;
@@ -233,6 +235,20 @@ event_of(const row_message *row)
     return event;
 }
 
+/* The promise joins the journal. */
+static weir_code
+note_revoked(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
+    ending_record *ending, weir_error *reterr)
+{
+    lifecycle_event revoked = *event;
+
+    revoked.kind = LIFECYCLE(REVOKED);
+    revoked.time_ms = weir_stage_now_ms(stage);
+    revoked.stage = WEIR__V1__STAGE__STAGE_INDEX;
+    const weir_code code = reconciler_journal(core, stage, &revoked, reterr);
+    return code != WEIR_OK ? code : ask_give_up(core, stage, event, ending, reterr);
+}
+
 static weir_code
 on_revoked(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
     weir_error *reterr)
@@ -243,7 +259,7 @@ on_revoked(reconciler_core *core, weir_stage *stage, const lifecycle_event *even
     if (code != WEIR_OK || ending == NULL || ending->step != STEP(REVOKING) ||
         ending->epoch != event->epoch)
         return code;
-    return ask_give_up(core, stage, event, ending, reterr);
+    return note_revoked(core, stage, event, ending, reterr);
 }
 
 /* What has retired the revision is told by others, but of a READY nobody tells again. */

@@ -69,6 +69,32 @@ reconciler_key_dead_letter(weir_buffer *key, const char *tenant, uint64_t collec
 }
 
 weir_bytes
+reconciler_key_orders(weir_buffer *key, const char *tenant)
+{
+    single_key(key, 'T');
+    weir_buffer_append(key, tenant, strlen(tenant) + 1);
+    return weir_buffer_view(key);
+}
+
+weir_bytes
+reconciler_key_order(weir_buffer *key, const char *tenant, int64_t failed_ms,
+    uint64_t collection_no, const char *document_id, int64_t revision)
+{
+    reconciler_key_orders(key, tenant);
+    weir_buffer_append_u64(key, ~(uint64_t)failed_ms);
+    weir_buffer_append_u64(key, collection_no);
+    weir_buffer_append(key, document_id, strlen(document_id) + 1);
+    weir_buffer_append_u64(key, (uint64_t)revision);
+    return weir_buffer_view(key);
+}
+
+weir_bytes
+reconciler_key_order_is_whole(weir_buffer *key)
+{
+    return single_key(key, 'I');
+}
+
+weir_bytes
 reconciler_key_number(weir_buffer *key)
 {
     return single_key(key, 'N');
@@ -103,6 +129,18 @@ reconciler_parse_dead_letter(weir_bytes key, reconciler_id *ret_id)
         return false;
     ret_id->tenant = (const char *)key.data + 1;
     return parse_tail(tenant_end + 1, key.data + key.size, ret_id);
+}
+
+bool
+reconciler_parse_order(weir_bytes key, reconciler_id *ret_id)
+{
+    const uint8_t *end = key.data + key.size;
+    const uint8_t *tenant_end = key.size > 1 ? memchr(key.data + 1, 0, key.size - 1) : NULL;
+
+    if (tenant_end == NULL || key.data[0] != 'T' || end - tenant_end < 1 + 8)
+        return false;
+    ret_id->tenant = (const char *)key.data + 1;
+    return parse_tail(tenant_end + 1 + 8, end, ret_id);
 }
 
 bool

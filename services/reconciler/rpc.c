@@ -9,6 +9,10 @@ typedef Weir__Internal__V1__ListEndedDocumentsRequest list_request;
 typedef Weir__Internal__V1__ListEndedDocumentsResponse list_response;
 typedef Weir__Internal__V1__GetEndedDocumentRequest get_request;
 typedef Weir__Internal__V1__GetEndedDocumentResponse get_response;
+typedef Weir__Internal__V1__SummarizeEndedDocumentsRequest summary_request;
+typedef Weir__Internal__V1__SummarizeEndedDocumentsResponse summary_response;
+typedef Weir__Internal__V1__CountEndedDocumentsRequest count_request;
+typedef Weir__Internal__V1__CountEndedDocumentsResponse count_response;
 typedef Weir__Internal__V1__GetJournalRequest journal_request;
 typedef Weir__Internal__V1__GetJournalResponse journal_response;
 
@@ -33,6 +37,27 @@ WEIR_RPC_UNARY(get_ended, reconciler, get_request, get_response,
     weir__internal__v1__get_ended_document_response__init)
 
 static weir_code
+summarize_ended(reconciler *self, weir_rpc_call *call, const summary_request *request,
+    summary_response *response, weir_arena *arena, weir_error *reterr)
+{
+    (void)call;
+    return reconciler_summarize_ended(self->service->store, request, response, arena, reterr);
+}
+WEIR_RPC_UNARY(summarize_ended, reconciler, summary_request, summary_response,
+    weir__internal__v1__summarize_ended_documents_response__init)
+
+static weir_code
+count_ended(reconciler *self, weir_rpc_call *call, const count_request *request,
+    count_response *response, weir_arena *arena, weir_error *reterr)
+{
+    (void)call;
+    (void)arena;
+    return reconciler_count_ended(self->service->store, request, response, reterr);
+}
+WEIR_RPC_UNARY(count_ended, reconciler, count_request, count_response,
+    weir__internal__v1__count_ended_documents_response__init)
+
+static weir_code
 get_journal(reconciler *self, weir_rpc_call *call, const journal_request *request,
     journal_response *response, weir_arena *arena, weir_error *reterr)
 {
@@ -45,6 +70,8 @@ WEIR_RPC_UNARY(get_journal, reconciler, journal_request, journal_response,
 static const weir_rpc_handler handlers[] = {
     { .method = "ListEndedDocuments", .flags = WEIR_RPC_POOL, .request = list_ended_rpc },
     { .method = "GetEndedDocument", .flags = WEIR_RPC_POOL, .request = get_ended_rpc },
+    { .method = "SummarizeEndedDocuments", .flags = WEIR_RPC_POOL, .request = summarize_ended_rpc },
+    { .method = "CountEndedDocuments", .flags = WEIR_RPC_POOL, .request = count_ended_rpc },
     { .method = "GetJournal", .flags = WEIR_RPC_POOL, .request = get_journal_rpc },
 };
 

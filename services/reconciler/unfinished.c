@@ -205,6 +205,7 @@ reconciler_track(reconciler_core *core, weir_stage *stage, const lifecycle_event
     case LIFECYCLE(DEFERRED):
     case LIFECYCLE(FAILED):
     case LIFECYCLE(DROPPED):
+    case LIFECYCLE(REVOKED):
     case LIFECYCLE(UNSPECIFIED):
     case _WEIR__INTERNAL__V1__LIFECYCLE_KIND_IS_INT_SIZE:
         return WEIR_OK;

@@ -22,8 +22,6 @@ LATER_UNARY = {
     "ExplainDocument": {"collection_id": "x", "document_id": "a"},
     "BatchSearch": {},
     "ExplainMiss": {"document_id": "a"},
-    "SummarizeDeadLetters": {},
-    "DiscardDeadLetters": {"filter": "*"},
     "RunAudit": {},
     "ListInconsistencies": {},
     "ResolveInconsistency": {"inconsistency_id": "x"},
@@ -627,7 +625,6 @@ class ServerTest(SuiteTest):
                 refusal = self.refusal(self.client.call, name, **fields)
                 self.assertEqual((refusal.code, refusal.reason), ("UNIMPLEMENTED", "UNIMPLEMENTED"), refusal)
         for name, request in (
-            ("DownloadDocument", self.client.request("DownloadDocument", collection_id="x")),
             ("WatchPressure", self.client.request("WatchPressure")),
             ("UploadDocument", iter([self.client.request("UploadDocument", data=b"x")])),
         ):

@@ -441,7 +441,19 @@ requeue_dead_letters(void *self, weir_rpc_call *call,
 {
     Weir__V1__RequeueDeadLettersResult *it = weir_arena_alloc(arena, sizeof *it);
 
-    note("requeue ids=%zu dry=%d\n", request->n_dead_letter_ids, request->dry_run);
+    note("requeue ids=%zu dry=%d token=%s size=%d\n", request->n_dead_letter_ids, request->dry_run,
+        request->page_token, request->page_size);
+    if (strcmp(request->collection_id, "pages") == 0 && strcmp(request->page_token, "two") != 0) {
+        const bool is_first = request->page_token[0] == '\0';
+
+        response->requeued_count = is_first ? 0 : 1; /* a page may be empty */
+        response->next_page_token = (char *)(is_first ? "one" : "two");
+        response->more = true;
+        response->retry_delay = weir_arena_alloc(arena, sizeof *response->retry_delay);
+        google__protobuf__duration__init(response->retry_delay);
+        response->retry_delay->nanos = 1000000;
+        return WEIR_OK;
+    }
     weir__v1__requeue_dead_letters_result__init(it);
     it->dead_letter_id = (char *)"d1";
     it->run = 2;
@@ -460,7 +472,85 @@ requeue_dead_letters(void *self, weir_rpc_call *call,
 WEIR_RPC_UNARY(requeue_dead_letters, void, Weir__V1__RequeueDeadLettersRequest,
     Weir__V1__RequeueDeadLettersResponse, weir__v1__requeue_dead_letters_response__init)
 
+static weir_code
+summarize_dead_letters(void *self, weir_rpc_call *call,
+    const Weir__V1__SummarizeDeadLettersRequest *request,
+    Weir__V1__SummarizeDeadLettersResponse *response, weir_arena *arena, weir_error *reterr)
+{
+    Weir__V1__DeadLetterSummary *it = weir_arena_alloc(arena, sizeof *it);
+
+    weir__v1__dead_letter_summary__init(it);
+    it->reason = (char *)"EMPTY";
+    it->count = 41;
+    it->sample_dead_letter_id = (char *)"d1";
+    response->summaries = weir_arena_memdup(arena, &it, sizeof it);
+    response->n_summaries = 1;
+    return WEIR_OK;
+}
+WEIR_RPC_UNARY(summarize_dead_letters, void, Weir__V1__SummarizeDeadLettersRequest,
+    Weir__V1__SummarizeDeadLettersResponse, weir__v1__summarize_dead_letters_response__init)
+
+static weir_code
+discard_dead_letters(void *self, weir_rpc_call *call,
+    const Weir__V1__DiscardDeadLettersRequest *request,
+    Weir__V1__DiscardDeadLettersResponse *response, weir_arena *arena, weir_error *reterr)
+{
+    Weir__V1__DiscardDeadLettersResult *it = weir_arena_alloc(arena, sizeof *it);
+
+    note("discard ids=%zu dry=%d\n", request->n_dead_letter_ids, request->dry_run);
+    weir__v1__discard_dead_letters_result__init(it);
+    it->dead_letter_id = (char *)"d1";
+    it->document_id = (char *)"failed";
+    it->state = STATE(SUPERSEDED);
+    response->results = weir_arena_memdup(arena, &it, sizeof it);
+    response->n_results = 1;
+    response->discarded_count = 1;
+    return WEIR_OK;
+}
+WEIR_RPC_UNARY(discard_dead_letters, void, Weir__V1__DiscardDeadLettersRequest,
+    Weir__V1__DiscardDeadLettersResponse, weir__v1__discard_dead_letters_response__init)
+
+static void
+send_bytes(weir_rpc_call *call, const char *bytes)
+{
+    Weir__V1__DownloadDocumentResponse part = WEIR__V1__DOWNLOAD_DOCUMENT_RESPONSE__INIT;
+
+    part.part_case = WEIR__V1__DOWNLOAD_DOCUMENT_RESPONSE__PART_DATA;
+    part.data.data = (uint8_t *)(uintptr_t)bytes;
+    part.data.len = strlen(bytes);
+    (void)weir_rpc_send(call, &part.base);
+}
+
+/* "short" is cut off on the way. */
+static void
+download(void *self, weir_rpc_call *call, const Weir__V1__DownloadDocumentRequest *request)
+{
+    Weir__V1__DownloadDocumentHeader header = WEIR__V1__DOWNLOAD_DOCUMENT_HEADER__INIT;
+    Weir__V1__DownloadDocumentResponse part = WEIR__V1__DOWNLOAD_DOCUMENT_RESPONSE__INIT;
+    const weir_sha256_sum sum = weir_sha256(weir_bytes_str("some bytes"));
+    char hex[2 * WEIR_SHA256_SIZE + 1];
+    weir_error error;
+
+    if (strcmp(request->document_id, "nowhere") == 0) {
+        weir_error_set(&error, WEIR_DOCUMENT_NOT_FOUND, "there is no such document");
+        weir_rpc_fail(call, &error);
+        return;
+    }
+    weir_hex_encode(weir_bytes_of(sum.bytes, sizeof sum.bytes), hex);
+    header.document = make_document(weir_rpc_call_arena(call), "ready", STATE(READY));
+    header.document->content_sha256 = hex;
+    part.part_case = WEIR__V1__DOWNLOAD_DOCUMENT_RESPONSE__PART_HEADER;
+    part.header = &header;
+    (void)weir_rpc_send(call, &part.base);
+    send_bytes(call, "some ");
+    if (strcmp(request->document_id, "short") != 0)
+        send_bytes(call, "bytes");
+    weir_rpc_finish(call);
+}
+WEIR_RPC_REQUEST(download, void, Weir__V1__DownloadDocumentRequest)
+
 static const weir_rpc_handler document_rows[] = {
+    { .method = "DownloadDocument", .request = download_rpc },
     { .method = "GetDocument", .request = get_document_rpc },
     { .method = "ListDocuments", .request = list_documents_rpc },
     { .method = "DeleteDocument", .request = delete_document_rpc },
@@ -488,6 +578,8 @@ static const weir_rpc_handler letter_rows[] = {
     { .method = "ListDeadLetters", .request = list_dead_letters_rpc },
     { .method = "GetDeadLetter", .request = get_dead_letter_rpc },
     { .method = "RequeueDeadLetters", .request = requeue_dead_letters_rpc },
+    { .method = "SummarizeDeadLetters", .request = summarize_dead_letters_rpc },
+    { .method = "DiscardDeadLetters", .request = discard_dead_letters_rpc },
 };
 
 #define ADD(service_, rows_)                                                                  \
@@ -714,6 +806,37 @@ dead_letters_are_listed_shown_and_requeued(void **state)
     assert_contains(log_text, "requeue ids=0 dry=1");
     expect(weir("dlq requeue bad"), CLI_SOME_FAILED, "no such letter");
     expect_error(weir("dlq requeue"), CLI_USAGE, "which ones?");
+    expect_error(weir("dlq requeue d1 -c c"), CLI_USAGE, "which ones?");
+    expect(weir("dlq summary -c c"), CLI_OK, "41");
+}
+
+static void
+a_requeue_goes_on_until_no_page_is_left(void **state)
+{
+    expect(weir("dlq requeue -c pages"), CLI_OK, "2 are tried again");
+    assert_contains(log_text, "token= size=1000\n");
+    assert_contains(log_text, "token=one size=1000\n");
+    assert_contains(log_text, "token=two size=1000\n");
+    expect(weir("dlq requeue -c pages --limit 1"), CLI_OK, "1 are tried again");
+    assert_contains(log_text, "token=one size=1\n");
+}
+
+static void
+a_discard_by_a_script_needs_a_yes(void **state)
+{
+    expect_error(weir("dlq discard d1"), CLI_USAGE, "--yes");
+    assert_null(strstr(log_text, "discard ids"));
+    expect(weir("dlq discard d1 --yes"), CLI_OK, "1 are discarded");
+    expect(weir("dlq discard -c c --dry-run"), CLI_OK, "SUPERSEDED");
+    assert_contains(log_text, "discard ids=0 dry=1");
+}
+
+static void
+the_bytes_of_a_document_are_written_whole_or_not_at_all(void **state)
+{
+    expect(weir("cat ready -c c"), CLI_OK, "some bytes");
+    expect_error(weir("cat short -c c"), CLI_ERROR, "another SHA-256");
+    expect_error(weir("cat nowhere -c c"), CLI_NOT_FOUND, "DOCUMENT_NOT_FOUND");
 }
 
 static void
@@ -917,6 +1040,9 @@ main(void)
         cmocka_unit_test(search_shows_passages_without_their_control_characters),
         cmocka_unit_test(pressure_models_and_collections_are_tables),
         cmocka_unit_test(dead_letters_are_listed_shown_and_requeued),
+        cmocka_unit_test(a_requeue_goes_on_until_no_page_is_left),
+        cmocka_unit_test(a_discard_by_a_script_needs_a_yes),
+        cmocka_unit_test(the_bytes_of_a_document_are_written_whole_or_not_at_all),
         cmocka_unit_test(call_speaks_json_both_ways),
         cmocka_unit_test(call_sends_a_line_per_message_of_a_stream),
         DOCS(ingest_sends_what_is_new_and_counts),

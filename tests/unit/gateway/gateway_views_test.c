@@ -59,11 +59,11 @@ a_consistency_token_names_its_write(void **state)
 static void
 times_and_durations_are_exact_to_the_millisecond(void **state)
 {
-    assert_null(gateway_view_time(arena, 0));
-    assert_int_equal(gateway_view_time(arena, 1234)->seconds, 1);
-    assert_int_equal(gateway_view_time(arena, 1234)->nanos, 234000000);
-    assert_int_equal(gateway_view_duration(arena, 60001)->seconds, 60);
-    assert_int_equal(gateway_view_duration(arena, 60001)->nanos, 1000000);
+    assert_null(weir_wire_time(arena, 0));
+    assert_int_equal(weir_wire_time(arena, 1234)->seconds, 1);
+    assert_int_equal(weir_wire_time(arena, 1234)->nanos, 234000000);
+    assert_int_equal(weir_wire_duration(arena, 60001)->seconds, 60);
+    assert_int_equal(weir_wire_duration(arena, 60001)->nanos, 1000000);
 }
 
 int

@@ -33,6 +33,23 @@ list(world *w, const list_request *request)
     return response;
 }
 
+#define FIELD(name_) WEIR__INTERNAL__V1__ENDED_CONDITION__FIELD__FIELD_##name_
+#define COMPARISON(name_) WEIR__INTERNAL__V1__ENDED_CONDITION__COMPARISON__COMPARISON_##name_
+typedef Weir__Internal__V1__EndedCondition condition;
+
+static condition
+condition_of(int field, int comparison, const char *text, int64_t number)
+{
+    condition made = WEIR__INTERNAL__V1__ENDED_CONDITION__INIT;
+
+    made.field = (Weir__Internal__V1__EndedCondition__Field)field;
+    made.comparison = (Weir__Internal__V1__EndedCondition__Comparison)comparison;
+    if (text != NULL)
+        made.text = (char *)(uintptr_t)text;
+    made.number = number;
+    return made;
+}
+
 static list_request
 request_of(const char *tenant, uint64_t collection_no, int32_t page_size)
 {
@@ -41,6 +58,7 @@ request_of(const char *tenant, uint64_t collection_no, int32_t page_size)
     request.tenant = (char *)tenant;
     request.collection_no = collection_no;
     request.page_size = page_size;
+    request.by_key = true;
     return request;
 }
 
@@ -61,6 +79,17 @@ list_all(world *w, list_request request, size_t *ret_pages)
             return count;
         request.after = page->next;
     }
+}
+
+static size_t
+count_matching(world *w, condition **conditions, size_t count)
+{
+    list_request request = request_of("acme", 0, 3);
+    size_t pages = 0;
+
+    request.conditions = conditions;
+    request.n_conditions = count;
+    return list_all(w, request, &pages);
 }
 
 /* ---- list ---- */
@@ -143,7 +172,6 @@ reason_and_stage_choose(void **state)
 {
     world *w = *state;
     char name[16];
-    size_t pages = 0;
 
     for (int i = 0; i < 40; i++) {
         failure_record *failure =
@@ -153,15 +181,203 @@ reason_and_stage_choose(void **state)
         fail_one(w, "acme", 1, name, i == 39 ? NULL : failure);
     }
     world_settle(w);
-    list_request request = request_of("acme", 0, 3);
-    request.code = WEIR_PARSE_FAILED;
-    assert_int_equal(list_all(w, request, &pages), 10);
-    request.stage = 3;
-    assert_int_equal(list_all(w, request, &pages), 0);
-    request.code = 0;
-    assert_int_equal(list_all(w, request, &pages), 19);
-    request.stage = 2;
-    assert_int_equal(list_all(w, request, &pages), 20);
+    condition reason = condition_of(FIELD(REASON), COMPARISON(EQUAL), NULL, WEIR_PARSE_FAILED);
+    condition stage = condition_of(FIELD(STAGE), COMPARISON(EQUAL), NULL, 3);
+    assert_int_equal(count_matching(w, (condition *[]){ &reason }, 1), 10);
+    assert_int_equal(count_matching(w, (condition *[]){ &reason, &stage }, 2), 0);
+    assert_int_equal(count_matching(w, (condition *[]){ &stage }, 1), 19);
+    stage.number = 2;
+    assert_int_equal(count_matching(w, (condition *[]){ &stage }, 1), 20);
+    stage.comparison = COMPARISON(NOT_EQUAL);
+    assert_int_equal(count_matching(w, (condition *[]){ &stage }, 1), 20);
+}
+
+static void
+every_field_and_comparison_chooses(void **state)
+{
+    world *w = *state;
+
+    for (int64_t i = 1; i <= 5; i++) { /* revision i, run 10 i, failed at i seconds */
+        failure_record *failure = a_failure(w, WEIR_EMBED_FAILED, "no", 1);
+
+        failure->time_ms = 1000 * i;
+        SAY(w, GATEWAY, .kind = LIFECYCLE(GAVE_UP), .document_id = "d", .revision = i,
+            .epoch = 10 * i, .failure = failure);
+    }
+    fail_one(w, "acme", 7, "e", NULL);
+    world_settle(w);
+    static const struct {
+        int field, comparison;
+        int64_t number;
+        size_t count;
+    } all[] = { { FIELD(REVISION), COMPARISON(LESS), 3, 3 },
+        { FIELD(REVISION), COMPARISON(AT_MOST), 3, 4 },
+        { FIELD(REVISION), COMPARISON(EQUAL), 3, 1 }, { FIELD(RUN), COMPARISON(GREATER), 30, 2 },
+        { FIELD(RUN), COMPARISON(AT_LEAST), 30, 3 },
+        { FIELD(LAST_FAILURE_TIME), COMPARISON(AT_LEAST), 4000000000, 2 },
+        { FIELD(LAST_FAILURE_TIME), COMPARISON(GREATER), 4000000000, 1 },
+        { FIELD(LAST_FAILURE_TIME), COMPARISON(LESS), 1000000001, 2 },
+        { FIELD(UNSPECIFIED), COMPARISON(EQUAL), 0, 0 },
+        { FIELD(RUN), COMPARISON(UNSPECIFIED), 10, 0 }, { 99, COMPARISON(NOT_EQUAL), 0, 0 } };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        condition wanted = condition_of(all[i].field, all[i].comparison, NULL, all[i].number);
+
+        if (count_matching(w, (condition *[]){ &wanted }, 1) != all[i].count)
+            fail_msg("row %zu", i);
+    }
+    condition name = condition_of(FIELD(DOCUMENT_ID), COMPARISON(EQUAL), "d", 0);
+    assert_int_equal(count_matching(w, (condition *[]){ &name }, 1), 5);
+    name.comparison = COMPARISON(NOT_EQUAL);
+    assert_int_equal(count_matching(w, (condition *[]){ &name }, 1), 1);
+}
+
+/* ---- the order of time ---- */
+
+static void
+fail_at(world *w, uint64_t collection_no, const char *document_id, int64_t epoch, int64_t time_ms)
+{
+    failure_record *failure = a_failure(w, WEIR_EMBED_FAILED, "no", 1);
+
+    failure->time_ms = time_ms;
+    SAY(w, GATEWAY, .kind = LIFECYCLE(GAVE_UP), .collection_no = collection_no,
+        .document_id = document_id, .epoch = epoch, .failure = failure);
+    world_settle(w);
+}
+
+/* "b a c": documents as they are listed, page by page. */
+static const char *
+listed(world *w, uint64_t collection_no)
+{
+    list_request request = request_of("acme", collection_no, 2);
+    char *text = weir_arena_strdup(w->arena, "");
+
+    request.by_key = false;
+    for (;;) {
+        const list_response *page = list(w, &request);
+
+        for (size_t i = 0; i < page->n_dead_letters; i++)
+            text = weir_arena_printf(w->arena, "%s%s%s", text, text[0] == 0 ? "" : " ",
+                page->dead_letters[i]->document_id);
+        if (page->next.len == 0)
+            return text;
+        request.after = page->next;
+    }
+}
+
+static void
+the_newest_failure_comes_first(void **state)
+{
+    world *w = *state;
+
+    fail_at(w, 7, "a", 1, 2000);
+    fail_at(w, 7, "b", 1, 3000);
+    fail_at(w, 8, "c", 1, 1000);
+    fail_at(w, 7, "e", 1, 2000);
+    assert_string_equal(listed(w, 0), "b a e c");
+    assert_string_equal(listed(w, 7), "b a e");
+    assert_string_equal(listed(w, 9), "");
+}
+
+static void
+one_that_fails_again_or_ends_leaves_no_place_behind(void **state)
+{
+    world *w = *state;
+
+    fail_at(w, 7, "a", 1, 1000);
+    fail_at(w, 7, "b", 1, 2000);
+    fail_at(w, 7, "a", 2, 3000); /* its retry was not heard of: the gateway was wiped and seeded */
+    assert_string_equal(listed(w, 0), "a b");
+    assert_int_equal(count_keys(w, 'T'), 2);
+    SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED), .document_id = "a", .epoch = 3);
+    SAY(w, GATEWAY, .kind = LIFECYCLE(DELETED), .document_id = "b");
+    world_settle(w);
+    assert_int_equal(count_keys(w, 'T'), 0);
+    assert_int_equal(count_keys(w, 'L'), 0);
+}
+
+static void
+a_database_of_schema_1_gets_its_order_at_the_next_start(void **state)
+{
+    world *w = *state;
+
+    fail_at(w, 7, "a", 1, 1000);
+    fail_at(w, 7, "b", 1, 2000);
+    assert_int_equal(weir_store_delete_range(w->store, weir_bytes_str("I"), weir_bytes_str("J"),
+                         &error),
+        WEIR_OK);
+    assert_int_equal(weir_store_delete_range(w->store, weir_bytes_str("T"), weir_bytes_str("U"),
+                         &error),
+        WEIR_OK);
+    assert_int_equal(weir_store_sync(w->store, &error), WEIR_OK);
+    assert_string_equal(listed(w, 0), "");
+    world_crash(w);
+    world_start(w);
+    world_settle(w);
+    assert_string_equal(listed(w, 0), "b a");
+}
+
+/* ---- summary ---- */
+
+static void
+a_summary_has_a_group_for_each_stage_and_reason(void **state)
+{
+    world *w = *state;
+    Weir__Internal__V1__SummarizeEndedDocumentsRequest request =
+        WEIR__INTERNAL__V1__SUMMARIZE_ENDED_DOCUMENTS_REQUEST__INIT;
+    Weir__Internal__V1__SummarizeEndedDocumentsResponse response =
+        WEIR__INTERNAL__V1__SUMMARIZE_ENDED_DOCUMENTS_RESPONSE__INIT;
+    condition run = condition_of(FIELD(RUN), COMPARISON(EQUAL), NULL, 1);
+
+    fail_at(w, 7, "a", 1, 3000);
+    fail_at(w, 7, "b", 1, 1000);
+    fail_at(w, 8, "c", 2, 500);
+    fail_one(w, "acme", 7, "e", a_failure(w, WEIR_PARSE_FAILED, "no", 1));
+    fail_one(w, "other", 9, "f", NULL);
+    world_settle(w);
+    request.tenant = (char *)"acme";
+    assert_int_equal(reconciler_summarize_ended(w->store, &request, &response, w->arena, &error),
+        WEIR_OK);
+    assert_int_equal(response.n_groups, 2);
+    assert_int_equal(response.next.len, 0);
+    assert_int_equal(response.groups[0]->code, WEIR_EMBED_FAILED);
+    assert_int_equal(response.groups[0]->stage, 3);
+    assert_int_equal(response.groups[0]->count, 3);
+    assert_int_equal(response.groups[0]->oldest_ms, 500);
+    assert_string_equal(response.groups[0]->dead_letter_id, "8.1.2.c");
+    assert_int_equal(response.groups[1]->count, 1);
+    request.conditions = (condition *[]){ &run };
+    request.n_conditions = 1;
+    response.n_groups = 0;
+    assert_int_equal(reconciler_summarize_ended(w->store, &request, &response, w->arena, &error),
+        WEIR_OK);
+    assert_int_equal(response.groups[0]->count, 2);
+    assert_string_equal(response.groups[0]->dead_letter_id, "7.1.1.b");
+}
+
+static void
+a_count_stops_where_it_is_told(void **state)
+{
+    world *w = *state;
+    Weir__Internal__V1__CountEndedDocumentsRequest request =
+        WEIR__INTERNAL__V1__COUNT_ENDED_DOCUMENTS_REQUEST__INIT;
+    Weir__Internal__V1__CountEndedDocumentsResponse response =
+        WEIR__INTERNAL__V1__COUNT_ENDED_DOCUMENTS_RESPONSE__INIT;
+
+    fail_at(w, 7, "a", 1, 3000);
+    fail_at(w, 7, "b", 1, 1000);
+    fail_at(w, 8, "c", 2, 500);
+    request.tenant = (char *)"acme";
+    request.count_max = 10;
+    assert_int_equal(reconciler_count_ended(w->store, &request, &response, &error), WEIR_OK);
+    assert_int_equal(response.count, 3);
+    request.collection_no = 7;
+    response.count = 0;
+    assert_int_equal(reconciler_count_ended(w->store, &request, &response, &error), WEIR_OK);
+    assert_int_equal(response.count, 2);
+    request.count_max = 1;
+    response.count = 0;
+    assert_int_equal(reconciler_count_ended(w->store, &request, &response, &error), WEIR_OK);
+    assert_int_equal(response.count, 1);
 }
 
 static void
@@ -219,7 +435,7 @@ a_damaged_record_is_said_and_not_left_out(void **state)
     assert_int_equal(reconciler_list_ended(w->store, &request, &response, w->arena, &error),
         WEIR_CORRUPT);
     wanted.tenant = (char *)"acme";
-    wanted.dead_letter_id = (char *)"7.1.d";
+    wanted.dead_letter_id = (char *)"7.1.1.d";
     assert_int_equal(reconciler_get_ended(w->store, &wanted, &got, w->arena, &error), WEIR_CORRUPT);
     weir_batch_destroy(&batch);
     weir_buffer_fini(&key);
@@ -240,7 +456,7 @@ a_store_that_fails_is_said(void **state)
     assert_int_equal(reconciler_list_ended(w->store, &request, &response, w->arena, &error),
         WEIR_STORE_IO);
     wanted.tenant = (char *)"acme";
-    wanted.dead_letter_id = (char *)"7.1.d";
+    wanted.dead_letter_id = (char *)"7.1.1.d";
     weir_store_mem_fail_after(w->store, 1);
     assert_int_equal(reconciler_get_ended(w->store, &wanted, &got, w->arena, &error),
         WEIR_STORE_IO);
@@ -277,7 +493,7 @@ what_is_listed_is_got_by_its_id_with_every_field(void **state)
     assert_int_equal(get_as(w, "acme", listed->dead_letter_id, &got), WEIR_OK);
     const Weir__V1__DeadLetter *view = got.dead_letter;
     assert_int_equal(got.collection_no, 7);
-    assert_string_equal(view->dead_letter_id, "7.1.reports/2024.final.txt");
+    assert_string_equal(view->dead_letter_id, "7.1.1.reports/2024.final.txt");
     assert_string_equal(view->collection_id, "papers");
     assert_string_equal(view->document_id, "reports/2024.final.txt");
     assert_int_equal(view->revision, 1);
@@ -304,23 +520,25 @@ a_dead_letter_of_another_tenant_is_not_found(void **state)
 
     fail_one(w, "acme", 7, "d", NULL);
     world_settle(w);
-    assert_int_equal(get_as(w, "acme", "7.1.d", &got), WEIR_OK);
-    assert_int_equal(get_as(w, "other", "7.1.d", &got), WEIR_DEAD_LETTER_NOT_FOUND);
-    assert_int_equal(get_as(w, "acm", "7.1.d", &got), WEIR_DEAD_LETTER_NOT_FOUND);
-    assert_int_equal(get_as(w, "", "7.1.d", &got), WEIR_DEAD_LETTER_NOT_FOUND);
+    assert_int_equal(get_as(w, "acme", "7.1.1.d", &got), WEIR_OK);
+    assert_int_equal(get_as(w, "other", "7.1.1.d", &got), WEIR_DEAD_LETTER_NOT_FOUND);
+    assert_int_equal(get_as(w, "acm", "7.1.1.d", &got), WEIR_DEAD_LETTER_NOT_FOUND);
+    assert_int_equal(get_as(w, "", "7.1.1.d", &got), WEIR_DEAD_LETTER_NOT_FOUND);
     assert_string_equal(error.field, "dead_letter_id");
 }
 
 static void
 an_id_that_is_not_exactly_one_is_not_found(void **state)
 {
-    static const char *const ids[] = { "", ".", "..", "7", "7.", "7.1", "7.1.", "7..d", ".1.d",
-        "07.1.d", "7.01.d", "+7.1.d", "-7.1.d", " 7.1.d", "7 .1.d", "7. 1.d", "7.+1.d", "7.-1.d",
-        "0.1.d", "7.0.d", "0x7.1.d", "7.1.d ", "7.1.D", "7.2.d", "8.1.d",
-        "18446744073709551623.1.d", "7.18446744073709551617.d", "7.9223372036854775808.d",
-        "99999999999999999999999999999999.1.d", "7.1.d\xff", "%37.1.d" };
+    static const char *const ids[] = { "", ".", "..", "7", "7.", "7.1", "7.1.", "7.1.1", "7.1.1.",
+        "7..1.d", ".1.1.d", "7.1..d", "07.1.1.d", "7.01.1.d", "7.1.01.d", "+7.1.1.d", "-7.1.1.d",
+        " 7.1.1.d", "7 .1.1.d", "7. 1.1.d", "7.+1.1.d", "7.-1.1.d", "0.1.1.d", "7.0.1.d", "7.1.0.d",
+        "0x7.1.1.d", "7.1.1.d ", "7.1.1.D", "7.2.1.d", "7.1.2.d", "8.1.1.d", "7.1.d",
+        "18446744073709551623.1.1.d", "7.18446744073709551617.1.d", "7.9223372036854775808.1.d",
+        "7.1.9223372036854775808.d", "99999999999999999999999999999999.1.1.d", "7.1.1.d\xff",
+        "%37.1.1.d" };
     world *w = *state;
-    char longest[WEIR_DOCUMENT_ID_BYTES_MAX + 8];
+    char longest[WEIR_DOCUMENT_ID_BYTES_MAX + 10];
     get_response got;
 
     fail_one(w, "acme", 7, "d", NULL);
@@ -329,7 +547,7 @@ an_id_that_is_not_exactly_one_is_not_found(void **state)
         if (get_as(w, "acme", ids[i], &got) != WEIR_DEAD_LETTER_NOT_FOUND)
             fail_msg("\"%s\" was found", ids[i]);
     memset(longest, 'x', sizeof longest);
-    memcpy(longest, "7.1.", 4);
+    memcpy(longest, "7.1.1.", 6);
     longest[sizeof longest - 1] = '\0';
     assert_int_equal(get_as(w, "acme", longest, &got), WEIR_DEAD_LETTER_NOT_FOUND);
 }
@@ -361,6 +579,12 @@ main(void)
         IN_WORLD(a_tenant_whose_name_begins_like_another_sees_its_own_alone),
         IN_WORLD(a_page_position_of_another_tenant_opens_nothing),
         IN_WORLD(reason_and_stage_choose),
+        IN_WORLD(every_field_and_comparison_chooses),
+        IN_WORLD(the_newest_failure_comes_first),
+        IN_WORLD(one_that_fails_again_or_ends_leaves_no_place_behind),
+        IN_WORLD(a_database_of_schema_1_gets_its_order_at_the_next_start),
+        IN_WORLD(a_summary_has_a_group_for_each_stage_and_reason),
+        IN_WORLD(a_count_stops_where_it_is_told),
         IN_WORLD(a_page_is_short_before_its_answer_is_too_large),
         IN_WORLD(a_page_size_outside_its_bounds_is_refused),
         IN_WORLD(a_damaged_record_is_said_and_not_left_out),
