@@ -116,6 +116,7 @@ create_gateway(sim_node *node)
         .in_flight_max = node->world->options.in_flight_gateway,
         .change_log_age_ms = (uint64_t)1
             << 42, /* history.c reads all of it, whatever a clock says */
+        .restored_id = node->world->restores > 0 ? node->world->restored_id : NULL,
         .disk_low = &node->disk_low };
     node->core = gateway_core_create(&config);
 }

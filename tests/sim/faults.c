@@ -5,7 +5,7 @@
 
 #include "tests/sim/sim.h"
 
-enum { DAY_MS = 86400000, IDLE_WAKE_MS = 1000, STORE_CALLS_MAX = 40 };
+enum { DAY_MS = 86400000, IDLE_WAKE_MS = 1000, STORE_CALLS_MAX = 40, RESTORES_MAX = 2 };
 
 static sim_node *
 any_node(sim_world *world)
@@ -174,6 +174,30 @@ copy_volume(sim_world *world)
     sim_trace(world, "copy", (uint64_t)node->service, 0);
 }
 
+/* Everything is stopped; the inner volumes come back as they were, each at a moment of its own, or
+ * new.  The gateway was copied last: whatever came after that copy is gone everywhere, so the
+ * moment of the restore may as well be that of the copy. */
+static void
+restore_all(sim_world *world)
+{
+    for (int service = 1; service < WEIR_SERVICE_COUNT; service++) {
+        sim_node *node = &world->nodes[service];
+
+        if (service == WEIR_SERVICE_GATEWAY)
+            sim_node_end(node, SIM_END_POWER);
+        else
+            sim_node_end(node, node->backup != NULL ? SIM_END_ROLLBACK : SIM_END_WIPE);
+    }
+    for (int service = 1; service < WEIR_SERVICE_COUNT; service++)
+        sim_node_drop_messages(&world->nodes[service]);
+    for (size_t i = 0; i < sizeof world->restored_id; i++)
+        world->restored_id[i] = (uint8_t)sim_random(world, 256);
+    world->losses += WEIR_SERVICE_COUNT - 2;
+    world->restores++;
+    world->faults[SIM_FAULT_RESTORE]++;
+    sim_trace(world, "restore", world->restores, 0);
+}
+
 /* ---- all of them ---- */
 
 static void
@@ -206,8 +230,11 @@ sim_faults_inject(sim_world *world)
         overfill_disk(world);
     if (sim_chance(world, options->wipe))
         lose_volume(world, SIM_END_WIPE);
-    if (options->rollback > 0 && sim_chance(world, 15))
+    if (options->rollback + options->restore > 0 && sim_chance(world, 15))
         copy_volume(world);
+    if (options->restore > 0 && world->restores < RESTORES_MAX &&
+        sim_chance(world, options->restore))
+        restore_all(world);
     if (sim_chance(world, options->rollback))
         lose_volume(world, SIM_END_ROLLBACK);
     if (sim_chance(world, options->outage)) {

@@ -32,6 +32,7 @@ static const char *const fault_names[SIM_FAULT_COUNT] = {
     [SIM_FAULT_KILL] = "kills",
     [SIM_FAULT_WIPE] = "lost volumes",
     [SIM_FAULT_ROLLBACK] = "rolled-back volumes",
+    [SIM_FAULT_RESTORE] = "restores",
     [SIM_FAULT_CUT] = "partitions",
     [SIM_FAULT_PAUSE] = "pauses",
     [SIM_FAULT_CLOCK] = "clock jumps",

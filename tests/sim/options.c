@@ -97,6 +97,7 @@ sim_options_of(uint64_t seed)
     derive_disks(&rng, &options);
     derive_work(&rng, &options);
     derive_limits(&rng, &options);
+    options.restore = maybe(&rng, 6, 4);
     return options;
 }
 

@@ -34,6 +34,7 @@
     X(store_error, "per mille: a call of the store fails")                               \
     X(wipe, "per mille: a volume is lost")                                               \
     X(rollback, "per mille: a volume is an older one of its own again")                  \
+    X(restore, "per mille: all is stopped, and comes back as a restore leaves it")       \
     X(losses_max, "volumes that may be lost or rolled back in all")                      \
     X(embed_error, "percent of embeddings that fail for a moment")                       \
     X(outage, "per mille: the provider of embeddings is away for a while")               \

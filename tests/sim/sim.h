@@ -129,6 +129,7 @@ typedef enum sim_fault {
     SIM_FAULT_KILL,
     SIM_FAULT_WIPE,
     SIM_FAULT_ROLLBACK,
+    SIM_FAULT_RESTORE,
     SIM_FAULT_CUT,
     SIM_FAULT_PAUSE,
     SIM_FAULT_CLOCK,
@@ -152,6 +153,8 @@ struct sim_world {
     int64_t away_until_ms[WEIR_SERVICE_COUNT]; /* for the gateway's look */
     int64_t outage_until_ms;
     uint32_t losses; /* volumes lost or rolled back so far */
+    uint32_t restores;
+    uint8_t restored_id[GATEWAY_RESTORED_ID_SIZE]; /* of the last */
     sim_op ops[SIM_OPS_MAX];
     uint32_t op_count;
     int64_t next_status_ms;
@@ -184,6 +187,8 @@ typedef enum sim_end { SIM_END_KILL = 1, SIM_END_POWER, SIM_END_WIPE, SIM_END_RO
 /* End the process; it starts again in a while. */
 void sim_node_end(sim_node *node, sim_end how);
 void sim_node_stop(sim_node *node);
+/* What was on the way to it is gone. */
+void sim_node_drop_messages(sim_node *node);
 
 /* ---- faults.c ---- */
 void sim_faults_inject(sim_world *world);

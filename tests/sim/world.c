@@ -230,8 +230,8 @@ drop_jobs(sim_node *node)
     }
 }
 
-static void
-drop_messages(sim_node *node)
+void
+sim_node_drop_messages(sim_node *node)
 {
     while (node->messages != NULL) {
         sim_message *message = node->messages;
@@ -288,7 +288,7 @@ sim_node_end(sim_node *node, sim_end how)
     node->must_die = false;
     /* What was on the way to it is mostly gone with its sockets. */
     if (sim_random(world, 4) != 0)
-        drop_messages(node);
+        sim_node_drop_messages(node);
     node->up_at_ms = world->now_ms + (int64_t)sim_random(world, world->options.down_ms);
     if (node->service == WEIR_SERVICE_GATEWAY)
         sim_client_gateway_crashed(world);
@@ -545,7 +545,7 @@ sim_destroy(sim_world **world_p)
     for (int service = 1; service < WEIR_SERVICE_COUNT; service++) {
         sim_node *node = &world->nodes[service];
         sim_node_stop(node);
-        drop_messages(node);
+        sim_node_drop_messages(node);
         weir_store_close(&node->store);
         weir_store_close(&node->backup);
     }
