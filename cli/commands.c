@@ -134,6 +134,18 @@ static const cli_option requeue_options[] = {
     { "yes", 'y', NULL, "do not ask" },
     END,
 };
+static const cli_option audit_run_options[] = {
+    COLLECTION,
+    { "dry-run", 0, NULL, "only report; repair nothing" },
+    { "timeout", 0, "TIME", "longest run (10m)" },
+    END,
+};
+static const cli_option audit_ls_options[] = {
+    COLLECTION,
+    { "resolved", 0, NULL, "resolved ones too" },
+    { "limit", 'n', "N", "at most so many (all)" },
+    END,
+};
 static const cli_option call_options[] = {
     { "data", 'd', "JSON",
         "the request; @FILE reads a file, - standard input; several lines for a stream ({})" },
@@ -213,6 +225,16 @@ const cli_command cli_commands[] = {
         "weir dlq discard 3.1.1.a.md\n"
         "weir dlq discard -c handbook --filter 'reason = \"EMPTY\"' --dry-run",
         requeue_options, 0, -1, true, cli_dlq_discard },
+
+    { "audit run", "", "compare what the services know of each document, both ways",
+        "weir audit run\nweir audit run -c handbook --dry-run", audit_run_options, 0, 0, true,
+        cli_audit_run },
+    { "audit ls", "", "list what audits found and is not resolved",
+        "weir audit ls\nweir audit ls --resolved -o json", audit_ls_options, 0, 0, true,
+        cli_audit_ls },
+    { "audit resolve", "ID DECISION", "decide: advance, redrive or dismiss",
+        "weir audit resolve 17 redrive\nweir audit resolve 17 dismiss", no_options, 2, 2, true,
+        cli_audit_resolve },
 
     { "collection create", "NAME", "make a collection",
         "weir collection create handbook --model all-minilm-l6-v2", create_options, 1, 1, true,

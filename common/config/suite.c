@@ -15,7 +15,7 @@
 
 const weir_config_key *const weir_suite_tables[] = { weir_common_config_keys,
     weir_gateway_config_keys, weir_ingest_config_keys, weir_embedder_config_keys,
-    weir_indexer_config_keys, weir_reconciler_config_keys, NULL };
+    weir_indexer_config_keys, weir_reconciler_config_keys, weir_audit_config_keys, NULL };
 
 static weir_code
 check_not_above(const char *low_key, double low, const char *high_key, double high,

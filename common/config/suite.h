@@ -108,6 +108,11 @@ typedef struct weir_reconciler_config {
     uint64_t stuck_after_ms; /* a revision without any event for so long is reported; 0: never */
 } weir_reconciler_config;
 
+typedef struct weir_audit_config {
+    uint64_t interval_ms;          /* key audit.interval; between the starts of two passes */
+    uint32_t documents_per_second; /* 0: no pass by itself */
+} weir_audit_config;
+
 typedef struct weir_suite_config {
     weir_common_config common;
     weir_gateway_config gateway;
@@ -115,6 +120,7 @@ typedef struct weir_suite_config {
     weir_embedder_config embedder;
     weir_indexer_config indexer;
     weir_reconciler_config reconciler;
+    weir_audit_config audit;
 } weir_suite_config;
 
 extern const weir_config_key weir_common_config_keys[];
@@ -123,8 +129,9 @@ extern const weir_config_key weir_ingest_config_keys[];
 extern const weir_config_key weir_embedder_config_keys[];
 extern const weir_config_key weir_indexer_config_keys[];
 extern const weir_config_key weir_reconciler_config_keys[];
+extern const weir_config_key weir_audit_config_keys[];
 
-/* All six tables, NULL-ended, for weir_config_create. */
+/* All seven tables, NULL-ended, for weir_config_create. */
 extern const weir_config_key *const weir_suite_tables[];
 
 /* What a program was started with. */

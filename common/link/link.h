@@ -150,6 +150,25 @@ weir_code weir_link_tx_reset(weir_link_tx *tx, uint64_t era,
     weir_error *reterr) WEIR_MUST_CHECK;
 void weir_link_tx_status_read(const weir_link_tx *tx, weir_link_tx_status *ret_status);
 
+/* ---- looks of others into an outbox, any thread ---- */
+
+/* One past the greatest sequence number in the outbox of the snapshot; 0: it is empty, so all that
+ * was ever sent is acknowledged. */
+weir_code weir_link_outbox_end(weir_store *store, const weir_snapshot *snapshot, uint32_t link,
+    uint64_t *ret_end, weir_error *reterr) WEIR_MUST_CHECK;
+
+/* The rows from from_seq on, in order. */
+typedef struct weir_link_outbox weir_link_outbox;
+weir_link_outbox *weir_link_outbox_open(weir_store *store, const weir_snapshot *snapshot,
+    uint32_t link, uint64_t from_seq);
+/* *ret_row in the arena, as it is stored (not resolved); NULL: the end.  WEIR_CORRUPT. */
+weir_code weir_link_outbox_next(weir_link_outbox *outbox, weir_arena *arena,
+    Weir__Internal__V1__Row **ret_row, weir_error *reterr) WEIR_MUST_CHECK;
+/* Bytes of the rows so far. */
+size_t weir_link_outbox_bytes(const weir_link_outbox *outbox);
+/* Accepts NULL. */
+void weir_link_outbox_close(weir_link_outbox **outbox_p);
+
 /* ---- the receiver's end ---- */
 
 typedef struct weir_link_rx weir_link_rx;

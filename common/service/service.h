@@ -106,6 +106,10 @@ void weir_service_submit(weir_service *service, weir_rpc_call *call, uint32_t ki
  * `start` on, any thread. */
 weir_rpc_channel *weir_service_channel(weir_service *service, weir_service_id peer);
 
+/* What the stage looked like at its last release; DRAINING once it stops.  Any thread. */
+weir_code weir_service_stage_status(weir_service *service, weir_stage_status *ret_status,
+    weir_error *reterr) WEIR_MUST_CHECK;
+
 /* A reason not to serve (rebuilding an index, waiting for a model): health NOT_SERVING and /readyz
  * 503 with the reason until NULL is set.  Services begin ready.  Any thread. */
 void weir_service_set_unready(weir_service *service, const char *reason);

@@ -45,6 +45,14 @@ read_status(weir_service *service, weir_stage_status *ret_status, bool *ret_disk
     return WEIR_OK;
 }
 
+weir_code
+weir_service_stage_status(weir_service *service, weir_stage_status *ret_status, weir_error *reterr)
+{
+    bool disk_low = false;
+
+    return read_status(service, ret_status, &disk_low, reterr);
+}
+
 static const char *
 peer_name(const weir_stage_link_view *view)
 {
@@ -321,6 +329,44 @@ list_deferred(weir_service *service, weir_rpc_call *call, const deferred_request
 WEIR_RPC_UNARY(list_deferred, weir_service, deferred_request, deferred_response,
     weir__internal__v1__list_deferred_response__init)
 
+/* ---- FindWork ---- */
+
+static weir_code
+find_work(weir_service *service, weir_rpc_call *call,
+    const Weir__Internal__V1__FindWorkRequest *request,
+    Weir__Internal__V1__FindWorkResponse *response, weir_arena *arena, weir_error *reterr)
+{
+    const size_t count = request->n_tries;
+    weir_stage_status status;
+    bool is_partial = false;
+
+    (void)call;
+    if (count > WEIR_PAGE_SIZE_MAX)
+        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "tries",
+            "%zu tries; at most %d are possible", count, WEIR_PAGE_SIZE_MAX);
+    weir_try *tries = weir_arena_alloc(arena, (count + 1) * sizeof *tries);
+    bool *held = weir_arena_alloc_zero(arena, (count + 1) * sizeof *held);
+    for (size_t i = 0; i < count; i++)
+        tries[i] = (weir_try){ .collection_no = request->tries[i]->collection_no,
+            .document_id = request->tries[i]->document_id,
+            .revision = request->tries[i]->revision,
+            .epoch = request->tries[i]->epoch };
+    weir_code code = weir_service_stage_status(service, &status, reterr);
+    if (code == WEIR_OK)
+        code =
+            weir_stage_find_work(service->store, &status, tries, count, held, &is_partial, reterr);
+    if (code != WEIR_OK)
+        return code;
+    response->held = weir_arena_alloc(arena, (count + 1) * sizeof *response->held);
+    for (size_t i = 0; i < count; i++)
+        response->held[response->n_held++] = held[i];
+    response->is_partial = is_partial;
+    return WEIR_OK;
+}
+
+WEIR_RPC_UNARY(find_work, weir_service, Weir__Internal__V1__FindWorkRequest,
+    Weir__Internal__V1__FindWorkResponse, weir__internal__v1__find_work_response__init)
+
 /* ---- ApplyEra ---- */
 
 static void
@@ -337,6 +383,7 @@ static const weir_rpc_handler handlers[] = {
     { .method = "GetStageStatus", .flags = WEIR_RPC_POOL, .request = get_stage_status_rpc },
     { .method = "ListLinks", .flags = WEIR_RPC_POOL, .request = list_links_rpc },
     { .method = "ListDeferred", .flags = WEIR_RPC_POOL, .request = list_deferred_rpc },
+    { .method = "FindWork", .flags = WEIR_RPC_POOL, .request = find_work_rpc },
     { .method = "ApplyEra", .request = apply_era_rpc },
     { .method = "Checkpoint", .flags = WEIR_RPC_POOL, .request = service_checkpoint_rpc },
 };

@@ -228,6 +228,21 @@ bool weir_stage_link_lost(const weir_stage_link_view *view, weir_service_id *ret
 
 /* As of the last release. */
 void weir_stage_status_read(weir_stage *stage, weir_stage_status *ret_status);
+/* Which of these tries the store still holds durable work for: a deferred row, or a row or a FAILED
+ * event of a link that the receiver has not acknowledged as of `status`.  held: one for each try,
+ * set to true where it is so.  *ret_is_partial: more rows wait than are looked at (20,000, 64 MiB),
+ * so that false means nothing.
+ *
+ * Work moves gateway -> ingest -> embedder -> indexer -> reconciler and is durable at the next
+ * before it leaves here: what none of them holds, asked in this order, nobody will do. */
+typedef struct weir_try {
+    uint64_t collection_no;
+    const char *document_id;
+    int64_t revision, epoch;
+} weir_try;
+weir_code weir_stage_find_work(weir_store *store, const weir_stage_status *status,
+    const weir_try *tries, size_t count, bool *held, bool *ret_is_partial,
+    weir_error *reterr) WEIR_MUST_CHECK;
 /* The core reports its counts (once per round at most). */
 void weir_stage_set_counts(weir_stage *stage, const weir_stage_counts *counts);
 

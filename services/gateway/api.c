@@ -66,6 +66,9 @@ static const weir_rpc_handler system_rows[] = {
     ROW("GetPressure", WEIR_RPC_POOL, gateway_get_pressure_rpc),
     ROW("GetServerInfo", WEIR_RPC_POOL, gateway_get_server_info_rpc),
     ROW("ListModels", WEIR_RPC_POOL, gateway_list_models_rpc),
+    ROW("RunAudit", WEIR_RPC_POOL, gateway_run_audit_rpc),
+    ROW("ListInconsistencies", WEIR_RPC_POOL, gateway_list_inconsistencies_rpc),
+    ROW("ResolveInconsistency", 0, gateway_resolve_inconsistency_rpc),
 };
 
 static const weir_rpc_handler source_rows[] = {

@@ -142,6 +142,8 @@ core_start(void *self, weir_stage *stage, weir_error *reterr)
         code = load_change_log(core, stage, reterr);
     if (code == WEIR_OK)
         code = gateway_take_restore(core, stage, reterr);
+    if (code == WEIR_OK)
+        code = gateway_load_audit(core, stage, reterr);
     if (code == WEIR_OK && (core->backlog_count > 0 || core->is_redriving))
         weir_stage_wake_at(stage, weir_stage_now_ms(stage));
     return code;
@@ -181,6 +183,16 @@ core_request(void *self, weir_stage *stage, const weir_request *request, weir_er
         return gateway_on_peer_status(self, stage, request, reterr);
     case GATEWAY_DRAIN:
         return gateway_end_waits(self, stage, reterr);
+    case GATEWAY_AUDIT:
+        return gateway_on_audit(self, stage, request, reterr);
+    case GATEWAY_AUDIT_SETTLED:
+        return gateway_on_audit_agrees(self, stage, request, reterr);
+    case GATEWAY_AUDIT_CURSOR:
+        return gateway_on_audit_cursor(self, stage, request, reterr);
+    case GATEWAY_AUDIT_REQUEST:
+        return gateway_on_audit_request(self, stage, request, reterr);
+    case GATEWAY_RESOLVE:
+        return gateway_on_resolve(self, stage, request, reterr);
     }
     weir_assert(!"every command has a handler");
     return WEIR_INTERNAL;
@@ -309,6 +321,9 @@ core_committed(void *self, weir_stage *stage)
     published->superseded_total = core->superseded_total;
     published->is_redriving = core->is_redriving;
     published->is_rebuilding = core->is_redriving && core->redrive_ready_too;
+    published->inconsistencies = core->inconsistency_open;
+    published->repaired_total = core->repaired_total;
+    published->audit_full_pass_time_ms = core->audit.full_pass_time_ms;
     for (int service = 1; service < WEIR_SERVICE_COUNT; service++) {
         published->has_store[service] = core->known[service].store_id.len == WEIR_STORE_ID_SIZE;
         memcpy(published->store_id[service], core->known_id[service], WEIR_STORE_ID_SIZE);
@@ -348,6 +363,8 @@ gateway_core_create(const gateway_core_config *config)
     core->default_model = weir_strdup(config->default_model);
     core->default_fingerprint = weir_strdup(config->default_fingerprint);
     weir__internal__v1__suite_record__init(&core->suite);
+    weir__internal__v1__audit_record__init(&core->audit);
+    core->audit.next_number = 1;
     core->suite.next_collection_no = 1;
     core->suite.next_change_no = 1;
     core->suite.next_backlog_no = 1;
@@ -391,6 +408,7 @@ gateway_core_destroy(gateway_core **core_p)
     weir_buffer_fini(&core->key);
     weir_buffer_fini(&core->range_end);
     weir_buffer_fini(&core->redrive_after);
+    weir_buffer_fini(&core->audit_after);
     weir_free(core->default_model);
     weir_free(core->default_fingerprint);
     pthread_mutex_destroy(&core->published_lock);

@@ -34,6 +34,11 @@ typedef enum gateway_command {
     GATEWAY_DRAIN,   /* EmptyResponse -> nobody: whoever waits is answered now, and from now on */
     GATEWAY_REQUEUE, /* EndedCommand -> EndedAnswer */
     GATEWAY_DISCARD, /* EndedCommand -> EndedAnswer */
+    GATEWAY_AUDIT = 40,    /* AuditCommand -> AuditAnswer */
+    GATEWAY_AUDIT_SETTLED, /* AuditAgreesCommand -> EmptyResponse */
+    GATEWAY_AUDIT_CURSOR,  /* AuditCursorCommand -> EmptyResponse */
+    GATEWAY_AUDIT_REQUEST, /* AuditRequestCommand -> AuditRequestAnswer */
+    GATEWAY_RESOLVE,       /* ResolveCommand -> weir.v1.ResolveInconsistencyResponse */
 } gateway_command;
 
 enum { GATEWAY_RESTORED_ID_SIZE = 16 };
@@ -75,7 +80,10 @@ typedef struct gateway_published {
     uint64_t accepted_total, ready_total, failed_total, retried_total, deleted_total,
         superseded_total;
     bool is_redriving;
-    bool is_rebuilding; /* of these, what was READY too */
+    bool is_rebuilding;              /* of these, what was READY too */
+    uint64_t inconsistencies;        /* open */
+    uint64_t repaired_total;         /* repairs begun since the start */
+    int64_t audit_full_pass_time_ms; /* when the last whole audit ended, wall time; 0: never */
     /* Databases in force by service, for ApplyEra; has_store says which are known. */
     bool has_store[WEIR_SERVICE_COUNT];
     uint8_t store_id[WEIR_SERVICE_COUNT][WEIR_STORE_ID_SIZE];

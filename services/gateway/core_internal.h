@@ -10,12 +10,14 @@
  *   unready.c    what is PENDING or PROCESSING: the oldest, the bytes
  *   waiters.c    calls that wait for a state
  *   era.c        lost volumes: notice, era, seed, gate, re-drive
+ *   audit_core.c what an audit found: judged again, recorded, repaired; what a person decides
  */
 #ifndef WEIR_GATEWAY_CORE_INTERNAL_H
 #define WEIR_GATEWAY_CORE_INTERNAL_H
 
 #include <pthread.h>
 
+#include "services/gateway/audit_rules.h"
 #include "services/gateway/core.h"
 #include "services/gateway/keys.h"
 #include "services/gateway/views.h"
@@ -107,6 +109,10 @@ struct gateway_core {
                                             lost */
     uint8_t refused_id[WEIR_SERVICE_COUNT]
                       [WEIR_STORE_ID_SIZE]; /* databases that were replaced and came back */
+    Weir__Internal__V1__AuditRecord audit;  /* after_key is owned by audit_after */
+    weir_buffer audit_after;
+    uint64_t inconsistency_count, inconsistency_open; /* recorded; of these, open */
+    uint64_t repaired_total;
     bool change_added;
     bool is_draining; /* nobody may wait any more */
     void (*changed_callback)(void *ud);
@@ -194,6 +200,10 @@ weir_code gateway_on_row(gateway_core *core, weir_stage *stage, weir_link_kind l
     const row_message *row, weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_on_learn(gateway_core *core, weir_stage *stage, const weir_request *request,
     weir_error *reterr) WEIR_MUST_CHECK;
+/* As if the READY row of the revision had come; it is live. */
+weir_code gateway_take_ready(gateway_core *core, weir_stage *stage, const revision_id *id,
+    document_record *document, revision_record *revision, const Weir__Internal__V1__ReadyRow *ready,
+    weir_error *reterr) WEIR_MUST_CHECK;
 /* The one way to a new epoch: if the record's epoch is from_epoch, epoch + 1, PENDING, dispatched
  * or in the backlog. */
 weir_code gateway_raise(gateway_core *core, weir_stage *stage, const revision_id *id,
@@ -247,6 +257,22 @@ weir_code gateway_take_restore(gateway_core *core, weir_stage *stage,
 weir_code gateway_open_gate(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_redrive_some(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
+
+/* ---- audit_core.c ---- */
+/* What the audit calls the record of a revision; NULL: unknown. */
+gateway_audit_state gateway_audit_state_of(const revision_record *revision);
+weir_code gateway_load_audit(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_audit(gateway_core *core, weir_stage *stage, const weir_request *request,
+    weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_audit_agrees(gateway_core *core, weir_stage *stage,
+    const weir_request *request, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_audit_cursor(gateway_core *core, weir_stage *stage,
+    const weir_request *request, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_audit_request(gateway_core *core, weir_stage *stage,
+    const weir_request *request, weir_error *reterr) WEIR_MUST_CHECK;
+weir_code gateway_on_resolve(gateway_core *core, weir_stage *stage, const weir_request *request,
     weir_error *reterr) WEIR_MUST_CHECK;
 
 /* A refusal as a reply; the handler goes on. */

@@ -7,6 +7,7 @@
  *   reads.c                one consistent look into the store
  *   peers.c                calls to the other services, and what their failures are called here
  *   status.c               the thread that looks at the other services
+ *   audit.c, audit_look.c  the thread that compares what the services know of each document
  *   watch.c                the thread that follows the change log
  *   streams.c              the thread that tries held streams again
  *   queries.c              vectors of search texts
@@ -31,6 +32,7 @@ typedef struct gateway_watch gateway_watch;
 typedef struct gateway_streams gateway_streams;
 typedef struct gateway_queries gateway_queries;
 typedef struct gateway_json gateway_json;
+typedef struct gateway_audit gateway_audit;
 
 struct gateway {
     weir_service *service;
@@ -44,6 +46,9 @@ struct gateway {
     weir_rpc_stub *embedder;      /* EmbedderService, IndexerService, ReconcilerService */
     weir_rpc_stub *indexer;
     weir_rpc_stub *reconciler;
+    weir_rpc_stub *stages[WEIR_SERVICE_COUNT]; /* StageService of the others */
+    bool is_draining;                          /* atomic */
+    gateway_audit *audit;
     gateway_status *status;
     gateway_watch *watch;
     gateway_streams *streams;

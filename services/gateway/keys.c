@@ -78,6 +78,38 @@ gateway_key_documents(weir_buffer *key, uint64_t collection_no)
 }
 
 weir_bytes
+gateway_key_audit(weir_buffer *key)
+{
+    start(key, 'A');
+    return weir_buffer_view(key);
+}
+
+weir_bytes
+gateway_key_inconsistency(weir_buffer *key, uint64_t number)
+{
+    start(key, 'I');
+    weir_buffer_append_u64(key, number);
+    return weir_buffer_view(key);
+}
+
+weir_bytes
+gateway_key_inconsistency_end(weir_buffer *key)
+{
+    start(key, 'I' + 1);
+    return weir_buffer_view(key);
+}
+
+weir_bytes
+gateway_key_found(weir_buffer *key, uint64_t collection_no, const char *document_id,
+    int64_t revision, uint8_t evidence)
+{
+    document_key(key, 'J', collection_no, document_id);
+    weir_buffer_append_u64(key, (uint64_t)revision);
+    weir_buffer_append_u8(key, evidence);
+    return weir_buffer_view(key);
+}
+
+weir_bytes
 gateway_key_suite(weir_buffer *key)
 {
     start(key, 'G');

@@ -17,6 +17,10 @@
  * accept; superseded and deleted delete 'U' unready_no u64 UnreadyRecord       whatever changes a
  * state 'W' change_no u64                                        ChangeRecord        whatever
  * changes a state
+ *   'A'                                                      AuditRecord         the audit
+ *   'I' number u64                                           InconsistencyRecord the audit, resolve
+ *   'J' collection_no u64, document_id NUL, revision u64, evidence u8            number u64 of its
+ *                                                                                'I'; likewise
  *
  * K1 each 'D' names an 'R' (newest_revision).  K2 each 'R' in PENDING, PROCESSING, READY or FAILED
  * that is no delete has its 'S'.  K3 each 'R' in PENDING has one 'B'.  K4 'N' counts 'R' by state.
@@ -38,6 +42,8 @@ typedef enum gateway_method { /* in 'Q' keys: never renumber */
     GATEWAY_METHOD_CREATE_COLLECTION = 4,
     GATEWAY_METHOD_REQUEUE = 5,
     GATEWAY_METHOD_DISCARD = 6,
+    GATEWAY_METHOD_RUN_AUDIT = 7,
+    GATEWAY_METHOD_RESOLVE = 8,
 } gateway_method;
 
 weir_bytes gateway_key_backlog(weir_buffer *key, uint8_t lane, const char *tenant, uint64_t number);
@@ -48,6 +54,13 @@ weir_bytes gateway_key_collection_name(weir_buffer *key, uint64_t collection_no)
 weir_bytes gateway_key_document(weir_buffer *key, uint64_t collection_no, const char *document_id);
 /* The range of a collection's documents begins with this. */
 weir_bytes gateway_key_documents(weir_buffer *key, uint64_t collection_no);
+/* Where the slow audit stands. */
+weir_bytes gateway_key_audit(weir_buffer *key);
+weir_bytes gateway_key_inconsistency(weir_buffer *key, uint64_t number);
+weir_bytes gateway_key_inconsistency_end(weir_buffer *key);
+/* The number of the inconsistency of this kind about a revision. */
+weir_bytes gateway_key_found(weir_buffer *key, uint64_t collection_no, const char *document_id,
+    int64_t revision, uint8_t evidence);
 weir_bytes gateway_key_suite(weir_buffer *key);
 weir_bytes gateway_key_counters(weir_buffer *key, uint64_t collection_no);
 weir_bytes gateway_key_request(weir_buffer *key, const char *tenant, gateway_method method,

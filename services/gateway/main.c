@@ -15,6 +15,7 @@
 #include "common/base/clock.h"
 #include "common/base/id.h"
 #include "common/base/log.h"
+#include "services/gateway/audit.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/json.h"
 #include "services/gateway/queries.h"
@@ -29,6 +30,14 @@ static const weir_metric_family gateway_metrics[] = {
         { NULL }, NULL, 0 },
     { "weir_documents_unready", WEIR_GAUGE, "Revisions that are PENDING or PROCESSING.", { NULL },
         NULL, 0 },
+    { "weir_inconsistencies", WEIR_GAUGE,
+        "Differences between services that an audit found and that are not resolved.", { NULL },
+        NULL, 0 },
+    { "weir_audit_documents_total", WEIR_COUNTER, "Documents that audits compared.", { NULL }, NULL,
+        0 },
+    { "weir_audit_repairs_total", WEIR_COUNTER, "Repairs that audits began.", { NULL }, NULL, 0 },
+    { "weir_audit_pass_age_seconds", WEIR_GAUGE,
+        "Time since the last whole pass of the audit ended; 0: none has.", { NULL }, NULL, 0 },
     { "weir_search_duration_seconds", WEIR_HISTOGRAM, "Time of a search that was answered.",
         { "mode" }, weir_metrics_duration_buckets, 18 },
     { "weir_cache_hits_total", WEIR_COUNTER, "Look-ups that a cache answered.", { "cache" }, NULL,
@@ -138,6 +147,14 @@ gateway_start(weir_service *service, weir_service_parts *parts, weir_error *rete
     return WEIR_OK;
 }
 
+static void
+stop_threads(gateway *self)
+{
+    __atomic_store_n(&self->is_draining, true, __ATOMIC_RELAXED);
+    gateway_audit_stop(self->audit);
+    gateway_status_stop(self->status);
+}
+
 static weir_code
 gateway_serve(weir_service *service, void *context, weir_error *reterr)
 {
@@ -149,10 +166,14 @@ gateway_serve(weir_service *service, void *context, weir_error *reterr)
         &weir__internal__v1__indexer_service__descriptor);
     self->reconciler = weir_rpc_stub_open(weir_service_channel(service, WEIR_SERVICE_RECONCILER),
         &weir__internal__v1__reconciler_service__descriptor);
+    for (int id = WEIR_SERVICE_GATEWAY + 1; id < WEIR_SERVICE_COUNT; id++)
+        self->stages[id] = weir_rpc_stub_open(weir_service_channel(service, (weir_service_id)id),
+            &weir__internal__v1__stage_service__descriptor);
     self->status = gateway_status_start(self);
+    self->audit = gateway_audit_start(self);
     const weir_code code = gateway_json_start(self, &self->json, reterr);
     if (code != WEIR_OK)
-        gateway_status_stop(self->status); /* the shell ends before `stop` here too */
+        stop_threads(self); /* the shell ends before `stop` here too */
     return code;
 }
 
@@ -170,7 +191,7 @@ gateway_drain(weir_service *service, void *context)
             &error) != WEIR_OK)
         weir_log(WEIR_LOG_WARN, "service.waits_go_on", WEIR_STR("message", error.message));
     gateway_json_drain(self->json);
-    gateway_status_stop(self->status); /* it talks to the shell, which ends before `stop` */
+    stop_threads(self); /* they talk to the shell, which ends before `stop` */
 }
 
 static void
@@ -180,6 +201,7 @@ gateway_stop(weir_service *service, void *context)
 
     (void)service;
     gateway_json_stop(&self->json);
+    gateway_audit_destroy(&self->audit);
     gateway_status_destroy(&self->status);
     gateway_watch_destroy(&self->watch);
     gateway_streams_destroy(&self->streams);
@@ -187,6 +209,8 @@ gateway_stop(weir_service *service, void *context)
     weir_rpc_stub_close(&self->embedder);
     weir_rpc_stub_close(&self->indexer);
     weir_rpc_stub_close(&self->reconciler);
+    for (int id = 0; id < WEIR_SERVICE_COUNT; id++)
+        weir_rpc_stub_close(&self->stages[id]);
     gateway_core_destroy(&self->core);
     gateway_rate_fini(&self->requeue_rate);
     weir_free(self);
@@ -223,6 +247,27 @@ set(gateway *self, const char *name, double value)
 }
 
 static void
+set_total(gateway *self, const char *name, uint64_t value)
+{
+    weir_metric_set_total(weir_metrics_series(self->service->metrics, name, NULL, NULL, NULL),
+        (double)value);
+}
+
+static void
+expose_audit(gateway *self, const gateway_published *now)
+{
+    const int64_t age_ms = weir_clock_wall_ms() - now->audit_full_pass_time_ms;
+    gateway_audit_totals totals;
+
+    gateway_audit_totals_read(self->audit, &totals);
+    set(self, "weir_inconsistencies", (double)now->inconsistencies);
+    set(self, "weir_audit_pass_age_seconds",
+        now->audit_full_pass_time_ms != 0 && age_ms > 0 ? (double)age_ms / 1e3 : 0);
+    set_total(self, "weir_audit_documents_total", totals.documents);
+    set_total(self, "weir_audit_repairs_total", now->repaired_total);
+}
+
+static void
 gateway_collect(weir_service *service, void *context)
 {
     gateway *self = context;
@@ -236,6 +281,7 @@ gateway_collect(weir_service *service, void *context)
     set(self, "weir_documents_unready", (double)now.load.documents);
     set(self, "weir_oldest_unready_age_seconds",
         now.load.oldest_since_ms != 0 && age_ms > 0 ? (double)age_ms / 1e3 : 0);
+    expose_audit(self, &now);
     weir_metric_set_total(weir_metrics_series(service->metrics, "weir_cache_hits_total", "query",
                               NULL, NULL),
         (double)gateway_queries_hits(self->queries));

@@ -207,6 +207,7 @@ dispatch_row(gateway_core *core, weir_stage *stage, const row_message *row, cons
     case WEIR__INTERNAL__V1__ROW__PAYLOAD_EVENTS:
     case WEIR__INTERNAL__V1__ROW__PAYLOAD_REVOKE:
     case WEIR__INTERNAL__V1__ROW__PAYLOAD_REVOKE_ANSWER:
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_AUDIT:
     case _WEIR__INTERNAL__V1__ROW__PAYLOAD__CASE_IS_INT_SIZE:
         break;
     }
@@ -244,6 +245,14 @@ gateway_on_row(gateway_core *core, weir_stage *stage, weir_link_kind link, uint6
         return WEIR_OK;
     }
     return dispatch_row(core, stage, row, &id, document, revision, reterr);
+}
+
+weir_code
+gateway_take_ready(gateway_core *core, weir_stage *stage, const revision_id *id,
+    document_record *document, revision_record *revision, const Weir__Internal__V1__ReadyRow *ready,
+    weir_error *reterr)
+{
+    return on_ready(core, stage, id, document, revision, ready, reterr);
 }
 
 /* What a read learned from the indexer's register is recorded as if its row had come, before the

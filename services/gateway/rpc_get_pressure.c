@@ -173,10 +173,6 @@ add_stages(gateway *self, weir_arena *arena, pressure *view)
         if (service == WEIR_SERVICE_EMBEDDER)
             add_breakers(arena, seen, view);
     }
-    const stage_status *reconciler =
-        gateway_status_read(self->status, WEIR_SERVICE_RECONCILER, arena, &is_fresh);
-    if (reconciler != NULL)
-        view->inconsistencies = (int64_t)reconciler->inconsistencies;
 }
 
 /* ---- the call ---- */
@@ -201,6 +197,7 @@ count(gateway *self, weir_rpc_call *call, const pressure_request *request, press
 
     gateway_core_published(self->core, &published);
     *ret_since_ms = published.load.oldest_since_ms;
+    view->inconsistencies = (int64_t)published.inconsistencies;
     gateway_look_begin(&look, self->service->store, weir_rpc_call_arena(call));
     if (request->collection_id[0] == 0)
         code = count_all(&look, gateway_tenant(call), view, reterr);

@@ -59,6 +59,9 @@ gateway_request_rpc gateway_discard_dead_letters_rpc;
 gateway_request_rpc gateway_get_pressure_rpc;
 gateway_request_rpc gateway_get_server_info_rpc;
 gateway_request_rpc gateway_list_models_rpc;
+gateway_request_rpc gateway_run_audit_rpc;
+gateway_request_rpc gateway_list_inconsistencies_rpc;
+gateway_request_rpc gateway_resolve_inconsistency_rpc;
 
 /* SourceService */
 gateway_request_rpc gateway_read_source_rpc;

@@ -14,6 +14,40 @@ gateway_state_is_terminal(uint32_t state)
     return state >= WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_READY;
 }
 
+Weir__V1__Inconsistency *
+gateway_view_inconsistency(weir_arena *arena, uint64_t number,
+    const Weir__Internal__V1__InconsistencyRecord *record)
+{
+    Weir__V1__Inconsistency *view = weir_arena_alloc(arena, sizeof *view);
+
+    weir__v1__inconsistency__init(view);
+    view->inconsistency_id = weir_arena_printf(arena, "%llu", (unsigned long long)number);
+    view->collection_id = record->collection_id;
+    view->document_id = record->document_id;
+    view->revision = record->revision;
+    view->run = (int32_t)record->epoch;
+    view->recorded_state = (Weir__V1__DocumentState)record->recorded_state;
+    view->evident_state = (Weir__V1__DocumentState)record->evident_state;
+    view->message = record->message;
+    view->proposed_resolution = (Weir__V1__InconsistencyResolution)record->proposed;
+    view->resolution = (Weir__V1__InconsistencyResolution)record->resolution;
+    view->create_time = weir_wire_time(arena, record->create_time_ms);
+    view->resolve_time = weir_wire_time(arena, record->resolve_time_ms);
+    return view;
+}
+
+bool
+gateway_parse_inconsistency_id(const char *text, uint64_t *ret_number)
+{
+    uint64_t number = 0;
+    size_t i = 0;
+
+    for (; text[i] >= '0' && text[i] <= '9' && i < 19; i++)
+        number = number * 10 + (uint64_t)(text[i] - '0');
+    *ret_number = number;
+    return i > 0 && text[i] == 0 && text[0] != '0';
+}
+
 Weir__V1__FailureInfo *
 gateway_view_failure(weir_arena *arena, const failure_record *failure)
 {

@@ -13,6 +13,7 @@
 #include "weir/internal/v1/record.pb-c.h"
 #include "weir/v1/collection.pb-c.h"
 #include "weir/v1/document.pb-c.h"
+#include "weir/v1/system.pb-c.h"
 
 typedef Weir__Internal__V1__CollectionRecord collection_record;
 typedef Weir__Internal__V1__DocumentRecord document_record;
@@ -32,6 +33,11 @@ void gateway_view_pending(Weir__V1__Document *view);
 /* counters may be NULL. */
 Weir__V1__Collection *gateway_view_collection(weir_arena *arena,
     const collection_record *collection, const counters_record *counters);
+/* An inconsistency as a person sees it; `number` names it. */
+Weir__V1__Inconsistency *gateway_view_inconsistency(weir_arena *arena, uint64_t number,
+    const Weir__Internal__V1__InconsistencyRecord *record);
+/* The number in an inconsistency_id; false for text that is none. */
+bool gateway_parse_inconsistency_id(const char *text, uint64_t *ret_number);
 Weir__V1__FailureInfo *gateway_view_failure(weir_arena *arena, const failure_record *failure);
 
 /* An opaque, checksummed token (page tokens, consistency tokens, resume tokens): lower-case hex. */

@@ -107,6 +107,25 @@ indexer_collection_set_vectors(indexer_collection *collection, uint32_t dimensio
         __ATOMIC_RELEASE);
 }
 
+void
+indexer_collections_end_losses(indexer_collections *collections)
+{
+    for (size_t i = 0; i < collections->count; i++) { /* only the core's thread, this one, adds */
+        indexer_collection *collection = collections->items[i];
+
+        if (collection->lost_ended == 0)
+            continue;
+        __atomic_sub_fetch(&collection->lost_count, collection->lost_ended, __ATOMIC_RELEASE);
+        collection->lost_ended = 0;
+    }
+}
+
+uint64_t
+indexer_collection_lost(const indexer_collection *collection)
+{
+    return (uint64_t)__atomic_load_n(&collection->lost_count, __ATOMIC_ACQUIRE);
+}
+
 indexer_index *
 indexer_collection_index(const indexer_collection *collection)
 {

@@ -19,7 +19,9 @@ typedef struct indexer_collection {
     char *tenant;
     char *fingerprint;    /* NULL: no vector seen yet */
     indexer_index *index; /* NULL: no vector seen yet; read it by indexer_collection_index */
-    bool needs_cleaning;  /* the core's: rows were removed since the last cleaning found nothing */
+    int64_t lost_count;   /* atomic; documents with a lost_revision; see indexer_collection_lost */
+    int64_t lost_ended;  /* the core's: of these, what this round ends; counted once it is synced */
+    bool needs_cleaning; /* the core's: rows were removed since the last cleaning found nothing */
 } indexer_collection;
 
 typedef struct indexer_collections {
@@ -36,12 +38,16 @@ indexer_collection *indexer_collections_find(indexer_collections *collections,
 /* The same for a read on behalf of a tenant: NULL for another tenant's too. */
 indexer_collection *indexer_collections_find_for(indexer_collections *collections,
     uint64_t collection_no, const char *tenant);
+/* The round is synced: a search that sees fewer losses from here on has a snapshot without them. */
+void indexer_collections_end_losses(indexer_collections *collections);
 /* Add one that is not known (asserted). */
 indexer_collection *indexer_collections_put(indexer_collections *collections,
     uint64_t collection_no, const char *tenant);
 /* Its first vectors say what its vectors are. */
 void indexer_collection_set_vectors(indexer_collection *collection, uint32_t dimension,
     const char *fingerprint, size_t segment_bytes);
+/* Documents that were READY until their chunks were found damaged, and are not back yet. */
+uint64_t indexer_collection_lost(const indexer_collection *collection);
 indexer_index *indexer_collection_index(const indexer_collection *collection);
 /* The one with the least collection_no above `after`; NULL: none. */
 indexer_collection *indexer_collections_next(indexer_collections *collections, uint64_t after);

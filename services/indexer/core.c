@@ -108,6 +108,7 @@ indexer_stats_read(indexer_core *core, indexer_stats *ret_stats)
         ret_stats->dead_vectors += stats.dead_rows;
         ret_stats->segments += stats.segments;
         ret_stats->collections++;
+        ret_stats->lost_documents += indexer_collection_lost(collection);
     }
 }
 
@@ -130,16 +131,23 @@ indexer_document_load(weir_stage *stage, indexer_collection *collection, const c
     }
     *ret_document = (indexer_document){ .collection = collection,
         .document_id = document_id,
-        .record = record };
+        .record = record,
+        .was_lost = record->lost_revision != 0 };
     return WEIR_OK;
 }
 
 void
-indexer_document_save(weir_stage *stage, const indexer_document *document)
+indexer_document_save(weir_stage *stage, indexer_document *document)
 {
     const indexer_key key =
         indexer_key_document(document->collection->collection_no, document->document_id);
+    const bool is_lost = document->record->lost_revision != 0;
 
+    if (is_lost && !document->was_lost)
+        __atomic_add_fetch(&document->collection->lost_count, 1, __ATOMIC_RELEASE);
+    else if (!is_lost && document->was_lost)
+        document->collection->lost_ended++;
+    document->was_lost = is_lost;
     weir_stage_put(stage, indexer_key_view(&key), &document->record->base);
 }
 
@@ -252,6 +260,8 @@ take_row(indexer_core *core, weir_stage *stage, const indexer_row *row, weir_byt
     case WEIR__INTERNAL__V1__ROW__PAYLOAD_GATE:
         indexer_take_gate(core, stage, row);
         return WEIR_OK;
+    case WEIR__INTERNAL__V1__ROW__PAYLOAD_AUDIT:
+        return indexer_take_audit(core, stage, row, reterr);
     default:
         weir_log(WEIR_LOG_ERROR, "row.unknown", WEIR_INT("payload", row->payload_case));
         return WEIR_OK;
@@ -365,6 +375,7 @@ core_committed(void *self, weir_stage *stage)
 
     (void)stage;
     indexer_clear_committed(core);
+    indexer_collections_end_losses(&core->collections);
     __atomic_store_n(&core->seeded_era, core->new_seeded_era, __ATOMIC_RELEASE);
     if (!core->may_decide || indexer_gate_is_open(core))
         return;

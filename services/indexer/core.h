@@ -45,6 +45,7 @@ uint64_t indexer_seeded_era(const indexer_core *core);
 typedef struct indexer_stats {
     uint64_t vectors, dead_vectors; /* in the indexes: alive; dead and not cleaned away yet */
     uint64_t segments, collections;
+    uint64_t lost_documents; /* READY until their chunks were found damaged, and not back yet */
 } indexer_stats;
 void indexer_stats_read(indexer_core *core, indexer_stats *ret_stats);
 
@@ -83,6 +84,20 @@ weir_code indexer_list_chunks(indexer_core *core,
 /* Compare register, stored chunks, stored vectors and index in one snapshot. */
 weir_code indexer_verify(indexer_core *core, const Weir__Internal__V1__VerifyIndexRequest *request,
     Weir__Internal__V1__VerifyIndexResponse *response, weir_arena *arena,
+    weir_error *reterr) WEIR_MUST_CHECK;
+
+/* What is stored and indexed of up to 200 documents of any tenant, from one snapshot; era is the
+ * caller's to fill in.  WEIR_INVALID_ARGUMENT. */
+weir_code indexer_audit_documents(indexer_core *core,
+    const Weir__Internal__V1__AuditDocumentsRequest *request,
+    Weir__Internal__V1__AuditDocumentsResponse *response, weir_arena *arena,
+    weir_error *reterr) WEIR_MUST_CHECK;
+
+/* A page of all documents: by register, then those that have chunks and none.
+ * WEIR_INVALID_ARGUMENT. */
+weir_code indexer_list_documents(indexer_core *core,
+    const Weir__Internal__V1__ListIndexedDocumentsRequest *request,
+    Weir__Internal__V1__ListIndexedDocumentsResponse *response, weir_arena *arena,
     weir_error *reterr) WEIR_MUST_CHECK;
 
 #endif

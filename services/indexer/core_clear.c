@@ -32,6 +32,7 @@ indexer_retire(indexer_core *core, const indexer_document *document, const index
 
         STAILQ_INSERT_TAIL(&core->retiring, litter, link);
     }
+    __atomic_add_fetch(&core->retired_total, left->count, __ATOMIC_RELEASE);
 }
 
 void
@@ -40,6 +41,7 @@ indexer_push_litter(indexer_core *core, indexer_collection *collection, const in
     indexer_litter *litter = make_litter(collection, owner);
 
     STAILQ_INSERT_TAIL(&core->clearing, litter, link);
+    __atomic_add_fetch(&core->retired_total, 1, __ATOMIC_RELEASE);
 }
 
 void
@@ -47,6 +49,8 @@ indexer_clear_committed(indexer_core *core)
 {
     indexer_litter *litter = NULL;
 
+    __atomic_add_fetch(&core->cleared_total, core->cleared_now, __ATOMIC_RELEASE);
+    core->cleared_now = 0;
     if (STAILQ_EMPTY(&core->retiring))
         return;
     const uint64_t commit = indexer_readers_count_commit(&core->readers);
@@ -126,6 +130,29 @@ delete_litter(indexer_core *core, weir_stage *stage, indexer_litter *litter, uin
     return delete_rows(core, stage, litter, INDEXER_TAG_VECTOR, budget, ret_done, reterr);
 }
 
+weir_code
+indexer_erase_try(indexer_core *core, weir_stage *stage, uint64_t collection_no,
+    const indexer_try *owner, weir_error *reterr)
+{
+    static const indexer_tag tags[] = { INDEXER_TAG_CHUNK, INDEXER_TAG_VECTOR };
+    const indexer_key metadata = indexer_key_metadata(collection_no, owner);
+    weir_code code = WEIR_OK;
+
+    for (size_t i = 0; i < 2 && code == WEIR_OK; i++) {
+        const indexer_key lower = indexer_key_row(tags[i], collection_no, owner, 0);
+        const indexer_key upper = indexer_key_rows_end(tags[i], collection_no, owner);
+        weir_iter *iter =
+            weir_store_iter(core->store, NULL, indexer_key_view(&lower), indexer_key_view(&upper));
+
+        while (weir_iter_next(iter))
+            weir_batch_delete(weir_stage_batch(stage), weir_iter_key(iter));
+        code = weir_iter_status(iter, reterr);
+        weir_iter_destroy(&iter);
+    }
+    weir_batch_delete(weir_stage_batch(stage), indexer_key_view(&metadata));
+    return code;
+}
+
 static weir_code
 clear_keys(indexer_core *core, weir_stage *stage, weir_error *reterr)
 {
@@ -147,6 +174,7 @@ clear_keys(indexer_core *core, weir_stage *stage, weir_error *reterr)
         budget -= budget > 0;
         STAILQ_REMOVE_HEAD(&core->clearing, link);
         STAILQ_INSERT_TAIL(&core->leaving, litter, link);
+        core->cleared_now++;
     }
     return WEIR_OK;
 }

@@ -49,8 +49,10 @@ struct indexer_core {
     indexer_options options;
     indexer_collections collections;
     indexer_readers readers;
-    bool gate_is_open;   /* atomic: as committed */
-    uint64_t seeded_era; /* atomic: as committed */
+    bool gate_is_open;                     /* atomic: as committed */
+    uint64_t seeded_era;                   /* atomic: as committed */
+    uint64_t retired_total, cleared_total; /* atomic: tries whose chunks became litter; whose last
+                                              key is gone */
 
     /* the core's thread only */
     bool may_decide;         /* the gate, as this round sees it */
@@ -59,8 +61,9 @@ struct indexer_core {
     STAILQ_HEAD(, indexer_waiting) waiting;
     STAILQ_HEAD(, indexer_pending) pending;
     uint64_t waiting_count, pending_count;
-    bool needs_cleaning; /* some collection does */
-    uint64_t row_bytes;  /* smoothed size of a vectors row */
+    uint64_t cleared_now; /* in this round */
+    bool needs_cleaning;  /* some collection does */
+    uint64_t row_bytes;   /* smoothed size of a vectors row */
     uint32_t credit;
 };
 
@@ -69,12 +72,13 @@ typedef struct indexer_document {
     indexer_collection *collection;
     const char *document_id;
     indexer_register *record; /* in the round's arena */
+    bool was_lost;            /* before this round's change */
 } indexer_document;
 
 /* core.c */
 weir_code indexer_document_load(weir_stage *stage, indexer_collection *collection,
     const char *document_id, indexer_document *ret_document, weir_error *reterr) WEIR_MUST_CHECK;
-void indexer_document_save(weir_stage *stage, const indexer_document *document);
+void indexer_document_save(weir_stage *stage, indexer_document *document);
 /* The row's collection, made if it is new; *ret_collection NULL if it is another tenant's. */
 weir_code indexer_obtain_collection(indexer_core *core, weir_stage *stage, const indexer_row *row,
     indexer_collection **ret_collection, weir_error *reterr) WEIR_MUST_CHECK;
@@ -105,12 +109,26 @@ weir_code indexer_take_revoke(indexer_core *core, weir_stage *stage, uint64_t se
 weir_code indexer_answer_waiting(indexer_core *core, weir_stage *stage, uint32_t *budget,
     weir_error *reterr) WEIR_MUST_CHECK;
 
+/* core_audit.c */
+weir_code indexer_take_audit(indexer_core *core, weir_stage *stage, const indexer_row *row,
+    weir_error *reterr) WEIR_MUST_CHECK;
+/* The document's READY revision is damaged. */
+weir_code indexer_lose(indexer_core *core, weir_stage *stage, indexer_document *document,
+    const char *why) WEIR_MUST_CHECK;
+
+/* reads.c */
+void indexer_fill_register(const indexer_register *record,
+    Weir__Internal__V1__GetIndexedDocumentResponse *response, weir_arena *arena);
+
 /* core_clear.c */
 /* These tries of the document left its register in this round. */
 void indexer_retire(indexer_core *core, const indexer_document *document, const indexer_left *left);
 /* Chunks without a register entry, found at the start. */
 void indexer_push_litter(indexer_core *core, indexer_collection *collection,
     const indexer_try *owner);
+/* Delete every key of a try in this round. */
+weir_code indexer_erase_try(indexer_core *core, weir_stage *stage, uint64_t collection_no,
+    const indexer_try *owner, weir_error *reterr) WEIR_MUST_CHECK;
 /* One round's share of clearing and cleaning. */
 weir_code indexer_clear_some(indexer_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;

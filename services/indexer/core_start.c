@@ -3,8 +3,9 @@
  * litter.
  *
  * Every vector of a READY or staged try goes into the index, so searches are exact as soon as the
- * gate opens.  A stored vector that fails its checksum, or a try with fewer vectors than its
- * register says, is damage: the start is refused rather than a wrong answer given.
+ * gate opens.  A stored vector that fails its checksum is damage: the start is refused rather than
+ * a wrong answer given.  A READY revision with fewer vectors than its register says is lost
+ * (core_audit.c), and comes back with its next try.
  */
 #include <inttypes.h>
 
@@ -18,6 +19,7 @@ _Static_assert((int)WEIR_CHUNKS_PER_ROW_MAX <= (int)RUN_ROWS_MAX, "one record fi
 /* Vectors of one try on their way into the index. */
 typedef struct loader {
     indexer_core *core;
+    weir_stage *stage;
     weir_arena *arena;        /* of the register in hand */
     uint64_t document_in;     /* collection_no of the document in hand; 0: none */
     weir_buffer document_id;  /* with its NUL */
@@ -231,20 +233,57 @@ load_vectors(loader *self, const indexer_key_parts *parts, weir_bytes value, wei
 
 /* ---- registers ---- */
 
-static weir_code
-check_count(loader *self, const indexer_key_parts *parts, int64_t revision, int64_t epoch,
-    uint32_t count, weir_error *reterr)
+static uint32_t
+count_held(const loader *self, const indexer_key_parts *parts, int64_t revision, int64_t epoch)
 {
     const indexer_try owner = { parts->owner.document_id, revision, epoch };
     const indexer_index *index = self->collection->index;
-    const uint32_t held = index != NULL ? indexer_index_count(index, &owner) : 0;
 
-    if (held == count)
+    return index != NULL ? indexer_index_count(index, &owner) : 0;
+}
+
+/* Its READY revision is lost, and the others of its tries with it: the gateway drives again what it
+ * misses. */
+static weir_code
+lose_document(loader *self, const indexer_key_parts *parts, uint32_t held, weir_error *reterr)
+{
+    weir_arena *arena = weir_stage_arena(self->stage);
+    indexer_document document;
+    const weir_code code = indexer_document_load(self->stage, self->collection,
+        weir_arena_strdup(arena, parts->owner.document_id), &document, reterr);
+
+    return code != WEIR_OK ? code
+                           : indexer_lose(self->core, self->stage, &document,
+                                 weir_arena_printf(arena, "%u vectors are stored, %u should be",
+                                     held, document.record->ready_chunk_count));
+}
+
+static weir_code
+check_ready(loader *self, const indexer_key_parts *parts, const indexer_register *record,
+    weir_error *reterr)
+{
+    const uint32_t held = count_held(self, parts, record->ready_revision, record->ready_epoch);
+
+    __atomic_add_fetch(&self->collection->lost_count, record->lost_revision != 0, __ATOMIC_RELEASE);
+    return record->ready_revision == 0 || held == record->ready_chunk_count
+        ? WEIR_OK
+        : lose_document(self, parts, held, reterr);
+}
+
+/* What is staged and not all there is refused: only damage makes that, and nobody would notice. */
+static weir_code
+check_staged(const loader *self, const indexer_key_parts *parts, const indexer_staged *staged,
+    weir_error *reterr)
+{
+    const uint32_t held = count_held(self, parts, staged->revision, staged->epoch);
+
+    if (held == staged->staged_count)
         return WEIR_OK;
     return weir_error_set(reterr, WEIR_CORRUPT,
         "collection %" PRIu64 ", document %.64s, revision %" PRId64
         ": %u vectors are stored, %u should be",
-        parts->collection_no, owner.document_id, revision, held, count);
+        parts->collection_no, parts->owner.document_id, staged->revision, held,
+        staged->staged_count);
 }
 
 static weir_code
@@ -256,15 +295,13 @@ load_register(loader *self, const indexer_key_parts *parts, weir_bytes value, we
 
     if (code == WEIR_OK)
         code = find_collection(self, parts->collection_no, reterr);
-    if (code == WEIR_OK && record->ready_revision > 0)
-        code = check_count(self, parts, record->ready_revision, record->ready_epoch,
-            record->ready_chunk_count, reterr);
+    if (code == WEIR_OK)
+        code = check_ready(self, parts, record, reterr);
     for (size_t i = 0; code == WEIR_OK && i < record->n_staged; i++) {
         const indexer_staged *staged = record->staged[i];
         const indexer_try owner = { parts->owner.document_id, staged->revision, staged->epoch };
 
-        code =
-            check_count(self, parts, staged->revision, staged->epoch, staged->staged_count, reterr);
+        code = check_staged(self, parts, staged, reterr);
         if (code == WEIR_OK && indexer_staged_is_complete(staged))
             indexer_push_pending(self->core, self->collection, &owner);
     }
@@ -305,7 +342,7 @@ load_index(loader *self, weir_error *reterr)
 weir_code
 indexer_load(indexer_core *core, weir_stage *stage, weir_error *reterr)
 {
-    loader self = { .core = core, .arena = weir_arena_create(0) };
+    loader self = { .core = core, .stage = stage, .arena = weir_arena_create(0) };
     weir_code code = load_seed(core, stage, reterr);
 
     if (code == WEIR_OK)

@@ -593,6 +593,19 @@ indexer_index_holds(indexer_index *index, const indexer_try *wanted, uint32_t or
     return same;
 }
 
+uint32_t
+indexer_index_rows(indexer_index *index, const indexer_try *wanted)
+{
+    uint32_t rows = 0;
+
+    pthread_rwlock_rdlock(&index->lock);
+    const indexer_owner *owner = *find_link(index, wanted);
+    for (uint32_t i = 0; owner != NULL && i < owner->place_count; i++)
+        rows += has_place(owner, i);
+    pthread_rwlock_unlock(&index->lock);
+    return rows;
+}
+
 void
 indexer_index_stats_read(indexer_index *index, indexer_index_stats *ret_stats)
 {

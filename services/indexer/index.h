@@ -11,8 +11,8 @@
  * (indexer_index_clean).  A search that runs meanwhile goes on over the segments it began with; it
  * may meet a moved row twice, which is removed, and misses none.
  *
- * Threads: add, remove, clean, has and count by one writer at a time; search, gather, holds and
- * stats by any thread beside it.
+ * Threads: add, remove, clean, has and count by one writer at a time; search, gather, holds, rows
+ * and stats by any thread beside it.
  */
 #ifndef WEIR_INDEXER_INDEX_H
 #define WEIR_INDEXER_INDEX_H
@@ -84,6 +84,9 @@ bool indexer_index_holds(indexer_index *index, const indexer_try *wanted, uint32
 /* Lives as long as the hit. */
 const indexer_try *indexer_owner_try(const indexer_owner *owner);
 void indexer_hits_fini(indexer_hits *hits);
+
+/* Rows of a try. */
+uint32_t indexer_index_rows(indexer_index *index, const indexer_try *wanted);
 
 typedef struct indexer_index_stats {
     uint64_t rows, dead_rows; /* alive; dead and still in a segment */

@@ -109,6 +109,15 @@ indexer_key_rows_end(indexer_tag tag, uint64_t collection_no, const indexer_try 
 }
 
 void
+indexer_key_tries(indexer_tag tag, uint64_t collection_no, const char *document_id,
+    indexer_key *ret_lower, indexer_key *ret_upper)
+{
+    *ret_lower = key_of_document(tag, collection_no, document_id);
+    *ret_upper = *ret_lower;
+    ret_upper->bytes[ret_upper->size - 1] = 1; /* behind the NUL */
+}
+
+void
 indexer_key_range(indexer_tag tag, uint64_t collection_no, indexer_key *ret_lower,
     indexer_key *ret_upper)
 {

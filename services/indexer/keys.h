@@ -61,6 +61,11 @@ indexer_key indexer_key_row(indexer_tag tag, uint64_t collection_no, const index
     uint32_t ordinal);
 /* The first key after all rows of this try: an upper bound. */
 indexer_key indexer_key_rows_end(indexer_tag tag, uint64_t collection_no, const indexer_try *owner);
+/* [lower, upper) of all keys of a tag (METADATA, CHUNK or VECTOR) of one document, whatever the
+ * try.
+ */
+void indexer_key_tries(indexer_tag tag, uint64_t collection_no, const char *document_id,
+    indexer_key *ret_lower, indexer_key *ret_upper);
 /* [lower, upper) of all keys of a tag, or of one collection's (collection_no > 0). */
 void indexer_key_range(indexer_tag tag, uint64_t collection_no, indexer_key *ret_lower,
     indexer_key *ret_upper);

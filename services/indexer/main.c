@@ -23,6 +23,9 @@ static const weir_metric_family indexer_metrics[] = {
         .type = WEIR_GAUGE,
         .help = "Vectors of retired revisions that still take memory." },
     { .name = "weir_index_segments", .type = WEIR_GAUGE, .help = "Segments of all indexes." },
+    { .name = "weir_index_lost_documents",
+        .type = WEIR_GAUGE,
+        .help = "Documents whose chunks were found damaged and that are not back yet." },
     { .name = "weir_index_gate_open",
         .type = WEIR_GAUGE,
         .help = "1 once the gateway has found this start clean; searches are refused before." },
@@ -71,11 +74,14 @@ status(weir_service *service, void *context, Weir__Internal__V1__GetStageStatusR
     weir_arena *arena)
 {
     const indexer *self = context;
+    indexer_stats stats;
 
     (void)service;
     (void)arena;
     response->gate_open = indexer_gate_is_open(self->core);
     response->seeded_era = indexer_seeded_era(self->core);
+    indexer_stats_read(self->core, &stats);
+    response->lost_documents = stats.lost_documents;
 }
 
 static void
@@ -92,6 +98,8 @@ collect(weir_service *service, void *context)
         (double)stats.dead_vectors);
     weir_metric_set(weir_metrics_series(metrics, "weir_index_segments", NULL, NULL, NULL),
         (double)stats.segments);
+    weir_metric_set(weir_metrics_series(metrics, "weir_index_lost_documents", NULL, NULL, NULL),
+        (double)stats.lost_documents);
     weir_metric_set(weir_metrics_series(metrics, "weir_index_gate_open", NULL, NULL, NULL),
         indexer_gate_is_open(self->core));
 }

@@ -3,13 +3,14 @@
  */
 #include <inttypes.h>
 
+#include "services/indexer/tally.h"
 #include "services/indexer/view.h"
 
 enum { LIST_BYTES_MAX = 3 << 20, FINDINGS_MAX = 100 };
 
 /* ---- GetIndexedDocument ---- */
 
-static weir_code
+static void
 fill_staged(const indexer_register *record,
     Weir__Internal__V1__GetIndexedDocumentResponse *response, weir_arena *arena)
 {
@@ -24,7 +25,20 @@ fill_staged(const indexer_register *record,
         staged->chunk_count = record->staged[i]->chunk_count;
         response->staged[response->n_staged++] = staged;
     }
-    return WEIR_OK;
+}
+
+void
+indexer_fill_register(const indexer_register *record,
+    Weir__Internal__V1__GetIndexedDocumentResponse *response, weir_arena *arena)
+{
+    response->deleted_below = record->deleted_below;
+    response->ready_revision = record->ready_revision;
+    response->ready_epoch = record->ready_epoch;
+    response->chunk_count = record->ready_chunk_count;
+    response->token_count = record->ready_token_count;
+    response->ready_time_ms = record->ready_time_ms;
+    response->media_type = weir_arena_strdup(arena, record->media_type);
+    fill_staged(record, response, arena);
 }
 
 static bool
@@ -42,16 +56,9 @@ fill_document(indexer_view *view, uint64_t collection_no, const char *document_i
     const indexer_register *record = NULL;
     const weir_code code = indexer_view_register(view, collection_no, document_id, &record, reterr);
 
-    if (code != WEIR_OK || record == NULL)
-        return code;
-    response->deleted_below = record->deleted_below;
-    response->ready_revision = record->ready_revision;
-    response->ready_epoch = record->ready_epoch;
-    response->chunk_count = record->ready_chunk_count;
-    response->token_count = record->ready_token_count;
-    response->ready_time_ms = record->ready_time_ms;
-    response->media_type = weir_arena_strdup(view->arena, record->media_type);
-    return fill_staged(record, response, view->arena);
+    if (code == WEIR_OK && record != NULL)
+        indexer_fill_register(record, response, view->arena);
+    return code;
 }
 
 weir_code
@@ -252,106 +259,30 @@ typedef struct verifier {
     indexer_view view;
     indexer_collection *collection;
     Weir__Internal__V1__VerifyIndexResponse *response;
-    float *vector;
 } verifier;
 
-static void
-find_fault(verifier *self, const indexer_try *owner, const char *what, uint64_t found,
-    uint64_t wanted)
-{
-    Weir__Internal__V1__VerifyIndexResponse *response = self->response;
-
-    if (response->n_findings == FINDINGS_MAX)
-        return;
-    response->findings[response->n_findings++] = weir_arena_printf(self->view.arena,
-        "collection %" PRIu64 ", document %s, revision %" PRId64 ": %" PRIu64 " %s, %" PRIu64
-        " expected",
-        self->collection->collection_no, owner->document_id, owner->revision, found, what, wanted);
-}
-
-/* Of the vectors in one record, those that the index holds. */
-static uint64_t
-count_held(verifier *self, const indexer_try *owner, uint32_t first, weir_bytes vectors)
-{
-    const size_t size = indexer_index_dimension(self->collection->index) * sizeof(float);
-    uint64_t held = 0;
-
-    for (uint32_t i = 0; i * size < vectors.size; i++) {
-        memcpy(self->vector, vectors.data + i * size, size); /* aligned */
-        held += indexer_index_holds(self->collection->index, owner, first + i, self->vector);
-    }
-    return held;
-}
-
-/* Count the stored vectors of a try, and those of them that the index holds. */
 static weir_code
-count_vectors(verifier *self, const indexer_try *owner, uint64_t *ret_stored, uint64_t *ret_held,
+verify_document(verifier *self, const char *document_id, const indexer_register *record,
     weir_error *reterr)
 {
-    const uint64_t collection_no = self->collection->collection_no;
-    const uint32_t dimension = indexer_index_dimension(self->collection->index);
-    const indexer_key lower = indexer_key_row(INDEXER_TAG_VECTOR, collection_no, owner, 0);
-    const indexer_key upper = indexer_key_rows_end(INDEXER_TAG_VECTOR, collection_no, owner);
-    weir_iter *iter = weir_store_iter(self->view.core->store, self->view.snapshot,
-        indexer_key_view(&lower), indexer_key_view(&upper));
-    weir_code code = WEIR_OK;
+    const indexer_source source = { .store = self->view.core->store,
+        .snapshot = self->view.snapshot };
+    Weir__Internal__V1__VerifyIndexResponse *response = self->response;
+    indexer_tally tally;
+    const weir_code code = indexer_tally_document(&source, self->collection->collection_no,
+        self->collection, document_id, record, self->view.scratch, &tally, reterr);
 
-    while (code == WEIR_OK && weir_iter_next(iter)) {
-        indexer_key_parts parts;
-        weir_bytes vectors;
-        uint32_t count = 0;
-
-        code = indexer_key_parse(INDEXER_TAG_VECTOR, weir_iter_key(iter), &parts, reterr);
-        if (code != WEIR_OK ||
-            indexer_vectors_check(weir_iter_value(iter), dimension, &vectors, &count, NULL) !=
-                WEIR_OK)
-            continue;
-        *ret_stored += count;
-        *ret_held += count_held(self, owner, parts.ordinal, vectors);
-    }
-    if (code == WEIR_OK)
-        code = weir_iter_status(iter, reterr);
-    weir_iter_destroy(&iter);
-    return code;
-}
-
-static weir_code
-count_chunks(verifier *self, const indexer_try *owner, uint64_t *ret_count, weir_error *reterr)
-{
-    const uint64_t collection_no = self->collection->collection_no;
-    const indexer_key lower = indexer_key_row(INDEXER_TAG_CHUNK, collection_no, owner, 0);
-    const indexer_key upper = indexer_key_rows_end(INDEXER_TAG_CHUNK, collection_no, owner);
-    weir_iter *iter = weir_store_iter(self->view.core->store, self->view.snapshot,
-        indexer_key_view(&lower), indexer_key_view(&upper));
-
-    while (weir_iter_next(iter))
-        *ret_count += 1;
-    const weir_code code = weir_iter_status(iter, reterr);
-    weir_iter_destroy(&iter);
-    return code;
-}
-
-static weir_code
-verify_ready(verifier *self, const indexer_try *owner, uint32_t wanted, weir_error *reterr)
-{
-    uint64_t stored = 0, held = 0, texts = 0;
-    weir_code code = WEIR_OK;
-
-    if (self->collection->index != NULL)
-        code = count_vectors(self, owner, &stored, &held, reterr);
-    if (code == WEIR_OK)
-        code = count_chunks(self, owner, &texts, reterr);
     if (code != WEIR_OK)
         return code;
-    self->response->documents++;
-    self->response->chunks += wanted;
-    self->response->reachable += held;
-    if (stored != wanted)
-        find_fault(self, owner, "sound vectors stored", stored, wanted);
-    if (texts != wanted)
-        find_fault(self, owner, "chunks stored", texts, wanted);
-    if (held != wanted)
-        find_fault(self, owner, "vectors in the index", held, wanted);
+    response->documents++;
+    response->chunks += tally.wanted;
+    response->reachable += tally.indexed;
+    if (indexer_tally_is_whole(&tally) || response->n_findings == FINDINGS_MAX)
+        return WEIR_OK;
+    response->findings[response->n_findings++] = weir_arena_printf(self->view.arena,
+        "collection %" PRIu64 ", document %s, revision %" PRId64 ": %s",
+        self->collection->collection_no, document_id, record->ready_revision,
+        indexer_tally_finding(&tally, self->view.scratch));
     return WEIR_OK;
 }
 
@@ -369,9 +300,7 @@ verify_pair(verifier *self, const weir_iter *iter, weir_error *reterr)
             reterr);
     if (code != WEIR_OK || record->ready_revision == 0)
         return code;
-    const indexer_try owner = { parts.owner.document_id, record->ready_revision,
-        record->ready_epoch };
-    return verify_ready(self, &owner, record->ready_chunk_count, reterr);
+    return verify_document(self, parts.owner.document_id, record, reterr);
 }
 
 static weir_code
@@ -401,7 +330,6 @@ indexer_verify(indexer_core *core, const Weir__Internal__V1__VerifyIndexRequest 
     weir_code code = WEIR_OK;
 
     indexer_view_begin(&self.view, core, arena);
-    self.vector = weir_arena_alloc(arena, WEIR_DIMENSION_MAX * sizeof *self.vector);
     response->findings = weir_arena_alloc(arena, FINDINGS_MAX * sizeof *response->findings);
     while (code == WEIR_OK &&
         (self.collection = indexer_collections_next(&core->collections, after)) != NULL) {

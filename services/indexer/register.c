@@ -117,6 +117,9 @@ drop_promises(indexer_register *record)
             record->revoked[i]->revision > record->deleted_below)
             record->revoked[kept++] = record->revoked[i];
     record->n_revoked = kept;
+    if (record->lost_revision <= record->ready_revision ||
+        record->lost_revision <= record->deleted_below)
+        record->lost_revision = 0;
 }
 
 void
@@ -136,6 +139,16 @@ indexer_register_make_ready(indexer_register *record, weir_arena *arena,
     drop_promises(record);
 }
 
+static void
+clear_ready(indexer_register *record, weir_arena *arena, indexer_left *left)
+{
+    leave(left, arena, record->ready_revision, record->ready_epoch);
+    record->ready_revision = record->ready_epoch = record->ready_time_ms = 0;
+    record->ready_chunk_count = 0;
+    record->ready_token_count = 0;
+    record->media_type = (char *)protobuf_c_empty_string;
+}
+
 bool
 indexer_register_delete(indexer_register *record, weir_arena *arena, int64_t revision,
     indexer_left *left)
@@ -143,13 +156,8 @@ indexer_register_delete(indexer_register *record, weir_arena *arena, int64_t rev
     if (record->deleted_below >= revision)
         return false;
     record->deleted_below = revision;
-    if (record->ready_revision > 0 && record->ready_revision <= revision) {
-        leave(left, arena, record->ready_revision, record->ready_epoch);
-        record->ready_revision = record->ready_epoch = record->ready_time_ms = 0;
-        record->ready_chunk_count = 0;
-        record->ready_token_count = 0;
-        record->media_type = (char *)protobuf_c_empty_string;
-    }
+    if (record->ready_revision > 0 && record->ready_revision <= revision)
+        clear_ready(record, arena, left);
     drop_fenced(record, arena, left);
     drop_promises(record);
     return true;
@@ -176,5 +184,53 @@ indexer_register_revoke(indexer_register *record, weir_arena *arena, int64_t rev
         record->revoked[record->n_revoked++] = promise;
     }
     promise->epoch = epoch;
+    if (record->lost_revision <= revision)
+        record->lost_revision = 0; /* its next try ended */
     drop_fenced(record, arena, left);
+}
+
+void
+indexer_register_lose(indexer_register *record, weir_arena *arena, indexer_left *left)
+{
+    const int64_t revision = record->ready_revision;
+    const int64_t epoch = record->ready_epoch;
+
+    weir_assert(revision > 0);
+    clear_ready(record, arena, left);
+    if (revision > record->deleted_below)
+        indexer_register_revoke(record, arena, revision, epoch, left);
+    record->lost_revision = revision > record->deleted_below ? revision : 0;
+}
+
+static void
+forget_staged(indexer_register *record, weir_arena *arena, int64_t revision, indexer_left *left)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < record->n_staged; i++) {
+        if (record->staged[i]->revision <= revision)
+            record->staged[kept++] = record->staged[i];
+        else
+            leave(left, arena, record->staged[i]->revision, record->staged[i]->epoch);
+    }
+    record->n_staged = kept;
+}
+
+void
+indexer_register_forget(indexer_register *record, weir_arena *arena, int64_t revision,
+    int64_t deleted_below, indexer_left *left)
+{
+    size_t kept = 0;
+
+    if (record->ready_revision > revision)
+        clear_ready(record, arena, left);
+    forget_staged(record, arena, revision, left);
+    for (size_t i = 0; i < record->n_revoked; i++)
+        if (record->revoked[i]->revision <= revision)
+            record->revoked[kept++] = record->revoked[i];
+    record->n_revoked = kept;
+    if (record->deleted_below > revision)
+        record->deleted_below = deleted_below;
+    if (record->lost_revision > revision)
+        record->lost_revision = 0;
 }

@@ -60,4 +60,12 @@ bool indexer_register_delete(indexer_register *record, weir_arena *arena, int64_
 void indexer_register_revoke(indexer_register *record, weir_arena *arena, int64_t revision,
     int64_t epoch, indexer_left *left);
 
+/* The READY revision is READY no more: its chunks are damaged.  Its epoch is promised away, and it
+ * is lost_revision until a later try of it, a newer READY or a tombstone comes. */
+void indexer_register_lose(indexer_register *record, weir_arena *arena, indexer_left *left);
+/* Nothing above `revision` is known here any more; the tombstone is at most `deleted_below` then.
+ */
+void indexer_register_forget(indexer_register *record, weir_arena *arena, int64_t revision,
+    int64_t deleted_below, indexer_left *left);
+
 #endif

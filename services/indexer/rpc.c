@@ -60,10 +60,44 @@ verify_index(indexer *self, weir_rpc_call *call, const verify_request *request,
 WEIR_RPC_UNARY(verify_index, indexer, verify_request, verify_response,
     weir__internal__v1__verify_index_response__init)
 
+static weir_code
+audit_documents(indexer *self, weir_rpc_call *call,
+    const Weir__Internal__V1__AuditDocumentsRequest *request,
+    Weir__Internal__V1__AuditDocumentsResponse *response, weir_arena *arena, weir_error *reterr)
+{
+    weir_stage_status status;
+    weir_code code = weir_service_stage_status(self->service, &status, reterr);
+
+    (void)call;
+    response->era = status.era; /* before the snapshot: a later one makes the answer void */
+    if (code == WEIR_OK)
+        code = indexer_audit_documents(self->core, request, response, arena, reterr);
+    return code;
+}
+WEIR_RPC_UNARY(audit_documents, indexer, Weir__Internal__V1__AuditDocumentsRequest,
+    Weir__Internal__V1__AuditDocumentsResponse, weir__internal__v1__audit_documents_response__init)
+
+static weir_code
+list_indexed_documents(indexer *self, weir_rpc_call *call,
+    const Weir__Internal__V1__ListIndexedDocumentsRequest *request,
+    Weir__Internal__V1__ListIndexedDocumentsResponse *response, weir_arena *arena,
+    weir_error *reterr)
+{
+    (void)call;
+    return indexer_list_documents(self->core, request, response, arena, reterr);
+}
+WEIR_RPC_UNARY(list_indexed_documents, indexer, Weir__Internal__V1__ListIndexedDocumentsRequest,
+    Weir__Internal__V1__ListIndexedDocumentsResponse,
+    weir__internal__v1__list_indexed_documents_response__init)
+
 static const weir_rpc_handler handlers[] = {
     { .method = "SearchVectors", .flags = WEIR_RPC_POOL, .request = search_vectors_rpc },
     { .method = "GetIndexedDocument", .flags = WEIR_RPC_POOL, .request = get_indexed_document_rpc },
     { .method = "ListIndexedChunks", .flags = WEIR_RPC_POOL, .request = list_indexed_chunks_rpc },
+    { .method = "AuditDocuments", .flags = WEIR_RPC_POOL, .request = audit_documents_rpc },
+    { .method = "ListIndexedDocuments",
+        .flags = WEIR_RPC_POOL,
+        .request = list_indexed_documents_rpc },
     { .method = "VerifyIndex", .flags = WEIR_RPC_POOL, .request = verify_index_rpc },
 };
 

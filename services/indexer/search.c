@@ -61,6 +61,25 @@ check_request(const indexer_core *core, const search_request *request, weir_erro
     return WEIR_INDEX_REBUILDING;
 }
 
+/* Documents whose chunks were found damaged were READY and are not absent. */
+static weir_code
+check_lost(const search *self, search_response *response, weir_error *reterr)
+{
+    const uint64_t lost = self->collection != NULL ? indexer_collection_lost(self->collection) : 0;
+
+    if (lost == 0)
+        return WEIR_OK;
+    response->complete = false;
+    if (self->request->allow_partial)
+        return WEIR_OK;
+    weir_error_set(reterr, WEIR_INDEX_REBUILDING,
+        "%llu documents of the collection were damaged and are being brought back",
+        (unsigned long long)lost);
+    if (reterr != NULL)
+        reterr->retry_after_ms = RETRY_AFTER_MS;
+    return WEIR_INDEX_REBUILDING;
+}
+
 static weir_code
 read_query(search *self, weir_error *reterr)
 {
@@ -431,9 +450,12 @@ indexer_search(indexer_core *core, const search_request *request, search_respons
     response->complete = indexer_gate_is_open(core);
     response->exact = true;
     WEIR_FP_RETURN("indexer.search.before", reterr);
-    indexer_view_begin(&self.view, core, arena);
     self.collection =
         indexer_collections_find_for(&core->collections, request->collection_no, request->tenant);
+    code = check_lost(&self, response, reterr);
+    if (code != WEIR_OK)
+        return code;
+    indexer_view_begin(&self.view, core, arena);
     if (self.collection != NULL)
         self.index = indexer_collection_index(self.collection);
     code = WEIR_FP_CODE("indexer.search.snapshot", reterr);

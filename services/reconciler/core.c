@@ -232,6 +232,7 @@ core_committed(void *self, weir_stage *stage)
         .dead_lettered_total = core->dead_lettered_total,
         .events_total = core->events_total,
         .seeded_era = core->seeded_era,
+        .swept_era = core->swept_era,
     };
     pthread_mutex_unlock(&core->published_lock);
 }

@@ -35,6 +35,7 @@ typedef struct reconciler_published {
     uint64_t stuck;          /* of them, without any event for stuck_after_ms; likewise */
     uint64_t dead_lettered_total, events_total;
     uint64_t seeded_era; /* era of the last whole seeding; 0: none */
+    uint64_t swept_era;  /* era of the last seeding after which older things were forgotten */
 } reconciler_published;
 void reconciler_core_published(reconciler_core *core, reconciler_published *ret_published);
 

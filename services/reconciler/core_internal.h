@@ -6,6 +6,7 @@
  *   unfinished.c    which revisions are not over; the oldest, the stuck
  *   ending.c        what an event means for the end of a try: revoke, give up
  *   dead_letters.c  dead letters, seeds after a loss
+ *   audit.c         dead letters and endings for the audit, and its repairs (audit.h)
  *   reads.c, reads_ended.c, reads_summary.c, conditions.c
  *                   what others may see of it (reads.h)
  */
@@ -95,6 +96,11 @@ weir_code reconciler_on_revoke_answer(reconciler_core *core, weir_stage *stage,
 /* Ask again, some of the endings a round, what was asked in an earlier era. */
 weir_code reconciler_ask_again(reconciler_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
+
+/* ---- audit.c ---- */
+/* The gateway's record of the revision, told again: it decides whether there is a dead letter. */
+weir_code reconciler_on_audited(reconciler_core *core, weir_stage *stage,
+    const lifecycle_event *event, weir_error *reterr) WEIR_MUST_CHECK;
 
 /* ---- dead_letters.c ---- */
 /* The dead letter of a try at least as new as the event's is there. */

@@ -209,6 +209,8 @@ reconciler_on_event(reconciler_core *core, weir_stage *stage, const lifecycle_ev
         return on_final(core, stage, event, reterr);
     case LIFECYCLE(DROPPED): /* its epoch is the one that was asked for */
         return forget(core, stage, event, event->epoch, reterr);
+    case LIFECYCLE(AUDITED):
+        return reconciler_on_audited(core, stage, event, reterr);
     case LIFECYCLE(CHUNKED):
     case LIFECYCLE(EMBEDDED):
     case LIFECYCLE(DEFERRED):

@@ -3,6 +3,7 @@
  */
 #include "services/reconciler/rpc.h"
 
+#include "services/reconciler/audit.h"
 #include "services/reconciler/reads.h"
 
 typedef Weir__Internal__V1__ListEndedDocumentsRequest list_request;
@@ -67,11 +68,32 @@ get_journal(reconciler *self, weir_rpc_call *call, const journal_request *reques
 WEIR_RPC_UNARY(get_journal, reconciler, journal_request, journal_response,
     weir__internal__v1__get_journal_response__init)
 
+static weir_code
+audit_endings(reconciler *self, weir_rpc_call *call,
+    const Weir__Internal__V1__AuditEndingsRequest *request,
+    Weir__Internal__V1__AuditEndingsResponse *response, weir_arena *arena, weir_error *reterr)
+{
+    reconciler_published published;
+    weir_stage_status status;
+    const weir_code code = weir_service_stage_status(self->service, &status, reterr);
+
+    (void)call;
+    if (code != WEIR_OK)
+        return code;
+    reconciler_core_published(self->core, &published);
+    response->era = status.era; /* both before the snapshot: later ones make the answer void */
+    response->seeded_era = published.swept_era;
+    return reconciler_audit_endings(self->service->store, request, response, arena, reterr);
+}
+WEIR_RPC_UNARY(audit_endings, reconciler, Weir__Internal__V1__AuditEndingsRequest,
+    Weir__Internal__V1__AuditEndingsResponse, weir__internal__v1__audit_endings_response__init)
+
 static const weir_rpc_handler handlers[] = {
     { .method = "ListEndedDocuments", .flags = WEIR_RPC_POOL, .request = list_ended_rpc },
     { .method = "GetEndedDocument", .flags = WEIR_RPC_POOL, .request = get_ended_rpc },
     { .method = "SummarizeEndedDocuments", .flags = WEIR_RPC_POOL, .request = summarize_ended_rpc },
     { .method = "CountEndedDocuments", .flags = WEIR_RPC_POOL, .request = count_ended_rpc },
+    { .method = "AuditEndings", .flags = WEIR_RPC_POOL, .request = audit_endings_rpc },
     { .method = "GetJournal", .flags = WEIR_RPC_POOL, .request = get_journal_rpc },
 };
 

@@ -187,6 +187,14 @@ on_accepted(reconciler_core *core, weir_stage *stage, const lifecycle_event *eve
     return WEIR_OK;
 }
 
+/* By the gateway's record, which an audit has told. */
+static bool
+is_over_there(const lifecycle_event *event)
+{
+    return event->recorded_state != WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_PENDING &&
+        event->recorded_state != WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_PROCESSING;
+}
+
 weir_code
 reconciler_track(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
     weir_error *reterr)
@@ -200,6 +208,8 @@ reconciler_track(reconciler_core *core, weir_stage *stage, const lifecycle_event
     case LIFECYCLE(DELETED):
     case LIFECYCLE(GAVE_UP):
         return finish(core, stage, event, reterr);
+    case LIFECYCLE(AUDITED):
+        return is_over_there(event) ? finish(core, stage, event, reterr) : WEIR_OK;
     case LIFECYCLE(CHUNKED):
     case LIFECYCLE(EMBEDDED):
     case LIFECYCLE(DEFERRED):

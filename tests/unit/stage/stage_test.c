@@ -121,7 +121,11 @@ tell_events(weir_stage *stage, size_t how_many, const char *message)
 
         snprintf(id, sizeof id, "d%zu", i);
         event.kind = WEIR__INTERNAL__V1__LIFECYCLE_KIND__LIFECYCLE_KIND_FAILED;
+        event.tenant = (char *)(uintptr_t)"acme";
+        event.collection_no = 1;
         event.document_id = id;
+        event.revision = event.epoch = 1;
+        event.time_ms = 1700000000000;
         failure.message = (char *)(uintptr_t)message;
         event.failure = &failure;
         weir_stage_event(stage, &event);
