@@ -6,6 +6,7 @@
  */
 #include "common/base/assert.h"
 #include "common/store/rocks.h"
+#include "common/store/wal.h"
 
 enum {
     CACHE_BYTES_DEFAULT = 64 << 20,
@@ -310,8 +311,8 @@ open_store(rocks_store *self, const weir_store_options *wanted, weir_error *rete
     if (code != WEIR_OK)
         return code;
     make_options(self, wanted);
-    if (!weir_folder_has_db(&self->folder))
-        code = create(self, wanted, reterr);
+    code = weir_folder_has_db(&self->folder) ? weir_wal_check(self->folder.db_path, reterr)
+                                             : create(self, wanted, reterr);
     if (code == WEIR_OK)
         code = open_at(self, self->folder.db_path, false, reterr);
     if (code == WEIR_OK)

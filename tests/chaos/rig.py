@@ -284,23 +284,33 @@ class ChaosTest(harness.OwnSuiteTest):
 
     def quiet(self, suite):
         """Links are empty and nothing is left over: what a scan at rest must find."""
-        def is_quiet():
-            for service in SERVICES:
-                client = harness.Client(suite.grpc_address(service))
-                try:
-                    links = client.call("/weir.internal.v1.StageService/ListLinks", deadline=5).links
-                    status = client.call("/weir.internal.v1.StageService/GetStageStatus", deadline=5)
-                except harness.grpc.RpcError:
-                    return False
-                finally:
-                    client.close()
-                if status.queued or status.in_flight or status.deferred or status.parked:
-                    return False
-                if any(link.sender and link.settled + 1 != link.next for link in links):
-                    return False
-            return True
+        waits = []
+        try:
+            wait_for(lambda: not self.what_waits(suite, waits), "empty links", 60)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {waits}") from None
 
-        wait_for(is_quiet, "empty links", 60)
+    @staticmethod
+    def what_waits(suite, waits):
+        """Fills the list with what is still under way between and in the services."""
+        waits.clear()
+        for service in SERVICES:
+            client = harness.Client(suite.grpc_address(service))
+            try:
+                links = client.call("/weir.internal.v1.StageService/ListLinks", deadline=5).links
+                status = client.call("/weir.internal.v1.StageService/GetStageStatus", deadline=5)
+            except harness.grpc.RpcError as error:
+                waits.append((service, error.code().name))
+                continue
+            finally:
+                client.close()
+            counts = (status.queued, status.in_flight, status.deferred, status.parked)
+            if any(counts):
+                waits.append((service, counts))
+            for link in links:
+                if link.sender and link.settled + 1 != link.next or link.alarm:
+                    waits.append((link.link, link.state, link.settled, link.next, link.alarm))
+        return waits
 
     def check(self, suite, work, losses=0):
         """Stop the suite, read what it holds, and judge."""

@@ -110,7 +110,7 @@ class VolumesTest(ChaosTest):
                 client.close()
 
         before = harness.wait_for(settled, f"{service} to tell its links")
-        harness.wait_for(lambda: (settled() or 0) > before + 20, f"{service} to settle more rows", 60)
+        harness.wait_for(lambda: (settled() or 0) > before + 3, f"{service} to settle more rows", 60)
 
 
 if __name__ == "__main__":

@@ -546,6 +546,18 @@ class CheckerTest(unittest.TestCase):
         self.assertEqual(self.judge(w, losses=1)[0], [])
         self.assertIn("I3", self.judge(w)[1])
 
+    def test_a_ready_that_only_a_search_had_shown_may_be_lost_with_the_index(self):
+        w = Written()
+        w.ingest("n", ONE, 1)
+        w.get("n", 1, "READY", 1, ONE)
+        w.ingest("n", THREE, 2, "REPLACED")
+        w.search("n", [hit("n", 2, 0, THREE)])
+        w.search("n", [hit("n", 1, 0, ONE)])
+        w.get("n", 2, "PROCESSING", 1, THREE, run=2)
+        w.get("n", 2, "READY", 2, THREE, run=2)
+        self.assertEqual(self.judge(w, losses=1)[0], [])
+        self.assertIn("I3", self.judge(w)[1])
+
     def test_an_index_that_is_rebuilt_may_not_answer_that_nothing_is_there(self):
         w = Written()
         w.ingest("n", ONE, 1)

@@ -110,12 +110,14 @@ class Facts:
     def __init__(self, losses=0):
         self.losses = losses  # volumes lost in the run
         self.ready, self.failed = set(), set()
+        self.recorded = set()  # revision and run that somebody was told READY of by the gateway
         self.runs = collections.Counter()
         self.numbers = None  # sha256 -> revisions, of the databases at the end; None: not looked at
     def see(self, seen):
         number = seen["revision"]
         if seen["state"] == "READY":
             self.ready.add(number)
+            self.recorded.add((number, seen["run"]))
         if seen["state"] == "FAILED":
             self.failed.add(number)
         if seen.get("searchable"):
@@ -142,7 +144,7 @@ def forward(state, facts):
             if revision.state == LIVE:
                 yield state._replace(revisions=replaced(state.revisions, number, run=revision.run + 1))
             elif state.losses < facts.losses:
-                yield from lose(state, number)
+                yield from lose(state, number, facts)
 
 
 def make_ready(state, number):
@@ -165,11 +167,18 @@ def confirm(state, number):
     return state._replace(revisions=replaced(revisions, number, state=DELETED), found=found)
 
 
-def lose(state, number):
-    """The indexer's volume was lost: the revision is driven again, and searches that answer still find it."""
+def lose(state, number, facts):
+    """The indexer's volume was lost: the revision is driven again, and searches that answer still find it.  But a READY
+    that the gateway had not heard of is lost for good, and the revision before it serves again."""
+    recorded = (number, state.revisions[number - 1].run) in facts.recorded
     run = state.revisions[number - 1].run + 1
-    yield state._replace(
-        revisions=replaced(state.revisions, number, state=LIVE, run=run), losses=state.losses + 1
+    lost = state._replace(revisions=replaced(state.revisions, number, state=LIVE, run=run), losses=state.losses + 1)
+    yield lost
+    if recorded:
+        return
+    before = max((n for n, r in enumerate(state.revisions[: number - 1], 1) if r.state == OVER), default=0)
+    yield lost._replace(
+        found=before, revisions=replaced(lost.revisions, before, state=READY) if before else lost.revisions
     )
 
 
