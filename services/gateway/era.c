@@ -419,6 +419,17 @@ on_alarm(gateway_core *core, weir_stage *stage, weir_service_id service,
     return WEIR_OK;
 }
 
+/* A receiver knows more of this database than it holds: acknowledged work is gone from it, and no
+ * one else has that.  After a restore the peers know more too, and are made to forget it. */
+static bool
+was_put_back(const gateway_core *core, const weir_link_tx_status *status)
+{
+    static const uint8_t none[GATEWAY_RESTORED_ID_SIZE];
+
+    return status->alarm_lost == WEIR_LINK_LOST_OWN &&
+        memcmp(core->restored_id, none, sizeof none) == 0;
+}
+
 weir_code
 gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link, unsigned news,
     weir_error *reterr)
@@ -428,6 +439,11 @@ gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link,
 
     weir_stage_link_status(stage, link, &status);
     const weir_service_id to = weir_link_spec_of(link)->to;
+    if ((news & WEIR_LINK_NEWS_ALARM) != 0 && was_put_back(core, &status))
+        return weir_error_set(reterr, WEIR_CORRUPT,
+            "the gateway's database is older than it was: restore a backup with `weir restore` "
+            "(towards the %s: %s)",
+            weir_service_name(to), status.alarm);
     if ((news & WEIR_LINK_NEWS_ALARM) != 0 && status.alarm_era == weir_stage_era(stage) &&
         is_known(core, to))
         code = on_alarm(core, stage, to, status.alarm_store_id, status.alarm, reterr);

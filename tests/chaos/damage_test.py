@@ -62,11 +62,11 @@ class DamageTest(ChaosTest):
         self.report(outcomes)
 
     def test_a_flipped_byte_in_a_log_is_never_a_wrong_answer(self):
-        """What was written last stands in the newest log alone: what the byte takes with it may be acknowledged."""
+        """What was written last stands in a log alone: what the byte takes with it may be acknowledged."""
         pristine = self.keep_pristine()
         outcomes = []
         for service in harness.SERVICES:
-            found = sorted(glob.glob(os.path.join(pristine, service, "db", "*.log")))
+            found = sorted(glob.glob(os.path.join(pristine, service, "db", "*.log")), key=os.path.getsize)
             for path in found[-1:] * FLIPS:
                 outcomes.append(self.one(pristine, service, "log", path, DOCUMENTS))
         self.report(outcomes)

@@ -82,6 +82,18 @@ class VolumesTest(ChaosTest):
             self.wait_for_era(era)
         self.finish("rolled-back volumes", began, losses=1)
 
+    def test_a_gateway_that_is_rolled_back_stops_and_says_what_to_do(self):
+        """Nobody else has what was acknowledged since."""
+        self.job.open(0.4)
+        self.settle(self.suite, self.client)
+        copy = self.copy("gateway")
+        self.job.finish()
+        self.settle(self.suite, self.client)
+        self.bring_back("gateway", copy)
+        self.suite.let_end("gateway")
+        self.assertEqual(self.suite.processes["gateway"].wait(30), 70)
+        self.assertIn("older than it was: restore a backup", self.suite.log_of("gateway"))
+
     def copy(self, service):
         """Its database as it is now, from a moment when it was stopped."""
         self.suite.stop(service)
