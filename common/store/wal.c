@@ -88,6 +88,8 @@ weir_wal_behind_hole(weir_bytes log, uint32_t number)
         const size_t left = in_block < log.size - at ? in_block : log.size - at;
         const record found = read_record(log.data + at, left, number);
 
+        if (at == 0 && !found.is_whole)
+            return 0; /* it may be in use again under a new name that a power cut took back */
         count += is_behind && found.is_whole && found.is_begun;
         is_behind = is_behind || (!found.is_whole && left >= RECYCLED_HEADER_BYTES);
         at += found.size > 0 ? found.size : left;

@@ -19,7 +19,8 @@
  * and the commit behind them. */
 enum { WEIR_WAL_BEHIND_MAX = 32 };
 
-/* How many whole records of this log begin behind its first hole: 0 for a log that is whole. */
+/* How many whole records of this log begin behind its first hole: 0 for a log that is whole, and
+ * for one whose first record is not. */
 size_t weir_wal_behind_hole(weir_bytes log, uint32_t number);
 
 /* All logs in the folder of a database that is closed.  WEIR_CORRUPT names the file and the place;

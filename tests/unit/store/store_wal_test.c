@@ -106,6 +106,20 @@ the_end_of_a_log_is_no_damage(void **state)
     weir_buffer_fini(&log);
 }
 
+static void
+a_log_that_is_used_again_under_its_old_name_is_let_be(void **state)
+{
+    weir_buffer log = { 0 };
+
+    append_record(&log, 5, NUMBER + 4, DATA_BYTES);
+    for (int i = 0; i < 100; i++)
+        append_record(&log, 5, NUMBER, DATA_BYTES);
+    assert_int_equal(weir_wal_behind_hole(weir_buffer_view(&log), NUMBER), 0);
+    log.data[20] ^= 1; /* and torn in its first record */
+    assert_int_equal(weir_wal_behind_hole(weir_buffer_view(&log), NUMBER), 0);
+    weir_buffer_fini(&log);
+}
+
 /* ---- a real one ---- */
 
 static void
@@ -165,6 +179,7 @@ main(void)
         cmocka_unit_test(a_log_of_many_blocks_that_is_whole_has_no_hole),
         cmocka_unit_test(what_follows_a_flipped_bit_is_counted_wherever_the_bit_is),
         cmocka_unit_test(the_end_of_a_log_is_no_damage),
+        cmocka_unit_test(a_log_that_is_used_again_under_its_old_name_is_let_be),
         cmocka_unit_test(a_store_with_a_flipped_bit_in_its_log_is_refused),
     };
 
