@@ -27,6 +27,7 @@ enum {
     WALK_COUNT = 3,
     PAGE = GATEWAY_AUDIT_DOCUMENTS_MAX,
     FAR_PAGE = 500, /* of the walks that pick a few out of many */
+    FAR_CHEAP = 20, /* of them cost as much as one document */
     LOOK_MS = 3000,
     ASK_MS = 2000,
     CONFIRM_PAUSE_MS = 1000,
@@ -531,9 +532,10 @@ step(auditor *self, cursor *at, size_t *ret_cost, bool *ret_over)
     if (code == WEIR_OK)
         code = inspect_refs(self, made);
     if (code == WEIR_OK) {
+        *ret_cost =
+            at->walk == WALK_GATEWAY ? made->looked_at : made->count + made->looked_at / FAR_CHEAP;
         at->walk = next.walk + (made->is_last ? 1 : 0);
         move_to(at, made->is_last ? weir_bytes_of(NULL, 0) : weir_buffer_view(&next.after));
-        *ret_cost = at->walk == WALK_GATEWAY ? made->looked_at : made->count + made->looked_at / 20;
         *ret_over = at->walk == WALK_COUNT;
     }
     weir_buffer_fini(&next.after);

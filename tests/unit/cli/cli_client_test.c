@@ -309,6 +309,64 @@ WEIR_RPC_UNARY(get_pressure, void, Weir__V1__GetPressureRequest, Weir__V1__GetPr
     weir__v1__get_pressure_response__init)
 
 static weir_code
+run_audit(void *self, weir_rpc_call *call, const Weir__V1__RunAuditRequest *request,
+    Weir__V1__RunAuditResponse *response, weir_arena *arena, weir_error *reterr)
+{
+    note("audit %s dry=%d\n", request->collection_id, request->dry_run);
+    response->checked_count = 40;
+    response->inconsistency_count = 3;
+    response->repaired_count = 2;
+    return WEIR_OK;
+}
+WEIR_RPC_UNARY(run_audit, void, Weir__V1__RunAuditRequest, Weir__V1__RunAuditResponse,
+    weir__v1__run_audit_response__init)
+
+static Weir__V1__Inconsistency *
+make_inconsistency(weir_arena *arena)
+{
+    Weir__V1__Inconsistency *it = weir_arena_alloc(arena, sizeof *it);
+
+    weir__v1__inconsistency__init(it);
+    it->inconsistency_id = weir_arena_strdup(arena, "17");
+    it->document_id = weir_arena_strdup(arena, "doubtful");
+    it->message = weir_arena_strdup(arena, "it is FAILED and READY at once");
+    it->recorded_state = STATE(FAILED);
+    it->evident_state = STATE(READY);
+    return it;
+}
+
+static weir_code
+list_inconsistencies(void *self, weir_rpc_call *call,
+    const Weir__V1__ListInconsistenciesRequest *request,
+    Weir__V1__ListInconsistenciesResponse *response, weir_arena *arena, weir_error *reterr)
+{
+    Weir__V1__Inconsistency *it = make_inconsistency(arena);
+
+    note("inconsistencies token=%s resolved=%d\n", request->page_token, request->show_resolved);
+    response->inconsistencies = weir_arena_memdup(arena, &it, sizeof it);
+    response->n_inconsistencies = 1;
+    if (request->page_token[0] == '\0')
+        response->next_page_token = weir_arena_strdup(arena, "next");
+    return WEIR_OK;
+}
+WEIR_RPC_UNARY(list_inconsistencies, void, Weir__V1__ListInconsistenciesRequest,
+    Weir__V1__ListInconsistenciesResponse, weir__v1__list_inconsistencies_response__init)
+
+static weir_code
+resolve_inconsistency(void *self, weir_rpc_call *call,
+    const Weir__V1__ResolveInconsistencyRequest *request,
+    Weir__V1__ResolveInconsistencyResponse *response, weir_arena *arena, weir_error *reterr)
+{
+    if (strcmp(request->inconsistency_id, "17") != 0)
+        return weir_error_set(reterr, WEIR_NOT_FOUND, "there is no inconsistency");
+    response->inconsistency = make_inconsistency(arena);
+    response->inconsistency->resolution = request->resolution;
+    return WEIR_OK;
+}
+WEIR_RPC_UNARY(resolve_inconsistency, void, Weir__V1__ResolveInconsistencyRequest,
+    Weir__V1__ResolveInconsistencyResponse, weir__v1__resolve_inconsistency_response__init)
+
+static weir_code
 list_models(void *self, weir_rpc_call *call, const Weir__V1__ListModelsRequest *request,
     Weir__V1__ListModelsResponse *response, weir_arena *arena, weir_error *reterr)
 {
@@ -567,6 +625,9 @@ static const weir_rpc_handler search_rows[] = { { .method = "Search", .request =
 static const weir_rpc_handler system_rows[] = {
     { .method = "GetPressure", .request = get_pressure_rpc },
     { .method = "ListModels", .request = list_models_rpc },
+    { .method = "RunAudit", .request = run_audit_rpc },
+    { .method = "ListInconsistencies", .request = list_inconsistencies_rpc },
+    { .method = "ResolveInconsistency", .request = resolve_inconsistency_rpc },
 };
 static const weir_rpc_handler collection_rows[] = {
     { .method = "CreateCollection", .request = create_collection_rpc },
@@ -796,6 +857,27 @@ pressure_models_and_collections_are_tables(void **state)
 }
 
 static void
+an_audit_is_run_listed_and_decided(void **state)
+{
+    const program_result *result = weir("audit run -c c --dry-run");
+
+    expect(result, CLI_OK, "40 documents compared, 3 inconsistencies found, 2 of them would be");
+    assert_contains(log_text, "audit c dry=1");
+    expect(weir("audit run -o json"), CLI_OK, "\"checkedCount\":\"40\"");
+    result = weir("audit ls --resolved");
+    expect(result, CLI_OK, "doubtful");
+    assert_contains(result->out, "review");
+    assert_contains(result->out, "open");
+    assert_contains(log_text, "inconsistencies token=next resolved=1");
+    expect(weir("audit ls -n 1 -o json"), CLI_OK, "\"inconsistencyId\":\"17\"");
+    expect(weir("audit resolve 17 redrive"), CLI_OK, "17  doubtful  redrive");
+    expect(weir("audit resolve 17 dismiss -o json"), CLI_OK, "INCONSISTENCY_RESOLUTION_DISMISS");
+    expect_error(weir("audit resolve 18 advance"), CLI_NOT_FOUND, "no inconsistency");
+    expect_error(weir("audit resolve 17 perhaps"), CLI_USAGE, "advance, redrive or dismiss");
+    expect_error(weir("audit"), CLI_USAGE, "weir audit resolve");
+}
+
+static void
 dead_letters_are_listed_shown_and_requeued(void **state)
 {
     expect(weir("dlq ls"), CLI_OK, "EMPTY");
@@ -858,7 +940,7 @@ call_speaks_json_both_ways(void **state)
     expect_error(weir("call "
                       "DocumentService/Nothing"),
         CLI_USAGE, "weir.v1.DocumentService/GetDocument");
-    expect_error(weir("call SystemService/RunAudit"), CLI_ERROR, "UNIMPLEMENTED");
+    expect_error(weir("call SystemService/GetServerInfo"), CLI_ERROR, "UNIMPLEMENTED");
     expect_error(weir("call DocumentService/GetDocument -d @/nowhere"), CLI_ERROR, "/nowhere");
 }
 
@@ -1039,6 +1121,7 @@ main(void)
         cmocka_unit_test(chunks_shows_text_and_place),
         cmocka_unit_test(search_shows_passages_without_their_control_characters),
         cmocka_unit_test(pressure_models_and_collections_are_tables),
+        cmocka_unit_test(an_audit_is_run_listed_and_decided),
         cmocka_unit_test(dead_letters_are_listed_shown_and_requeued),
         cmocka_unit_test(a_requeue_goes_on_until_no_page_is_left),
         cmocka_unit_test(a_discard_by_a_script_needs_a_yes),
