@@ -176,6 +176,8 @@ cli_exit cli_wait(cli *self);
 cli_exit cli_watch(cli *self);
 cli_exit cli_chunks(cli *self);
 cli_exit cli_cat(cli *self);
+cli_exit cli_events(cli *self);
+cli_exit cli_explain_document(cli *self);
 cli_exit cli_pressure(cli *self);
 cli_exit cli_top(cli *self);
 cli_exit cli_doctor(cli *self);

@@ -295,11 +295,34 @@ scan_deferred(weir_iter *iter, size_t limit, deferred_response *response, weir_a
     return code == WEIR_OK ? weir_iter_status(iter, reterr) : code;
 }
 
+/* Keys of a document, of a collection, or of all (work.h). */
+static weir_bytes
+deferred_range(const deferred_request *request, weir_arena *arena, weir_bytes *ret_upper)
+{
+    const size_t id_size = strlen(request->document_id) + 1;
+    const size_t size = request->collection_no == 0 ? 1
+        : request->document_id[0] == '\0'           ? 1 + 8
+                                                    : 1 + 8 + id_size;
+    uint8_t *lower = weir_arena_alloc(arena, 1 + 8 + id_size);
+
+    lower[0] = 'd';
+    weir_store_u64(lower + 1, request->collection_no);
+    memcpy(lower + 1 + 8, request->document_id, id_size);
+    uint8_t *upper = weir_arena_memdup(arena, lower, size);
+    size_t upper_size = size;
+    while (upper[upper_size - 1] == UINT8_MAX)
+        upper_size--;
+    upper[upper_size - 1]++;
+    *ret_upper = weir_bytes_of(upper, upper_size);
+    return weir_bytes_of(lower, size);
+}
+
 static weir_code
 list_deferred(weir_service *service, weir_rpc_call *call, const deferred_request *request,
     deferred_response *response, weir_arena *arena, weir_error *reterr)
 {
-    weir_bytes lower = weir_bytes_str("d");
+    weir_bytes upper = { 0 };
+    weir_bytes lower = deferred_range(request, arena, &upper);
     weir_code code = WEIR_OK;
     size_t limit = request->page_size == 0 ? WEIR_PAGE_SIZE_DEFAULT : (size_t)request->page_size;
 
@@ -319,7 +342,7 @@ list_deferred(weir_service *service, weir_rpc_call *call, const deferred_request
         lower = weir_bytes_of(after, lower.size + 1);
     }
     weir_snapshot *snapshot = weir_store_snapshot_take(service->store);
-    weir_iter *iter = weir_store_iter(service->store, snapshot, lower, weir_bytes_str("e"));
+    weir_iter *iter = weir_store_iter(service->store, snapshot, lower, upper);
     code = scan_deferred(iter, limit, response, arena, reterr);
     weir_iter_destroy(&iter);
     weir_store_snapshot_release(service->store, &snapshot);

@@ -42,6 +42,8 @@ static const weir_rpc_handler document_rows[] = {
         .draining = gateway_watch_documents_draining,
         .done = gateway_watch_documents_done },
     ROW("ListChunks", WEIR_RPC_POOL, gateway_list_chunks_rpc),
+    ROW("ListDocumentEvents", WEIR_RPC_POOL, gateway_list_document_events_rpc),
+    ROW("ExplainDocument", WEIR_RPC_POOL, gateway_explain_document_rpc),
     { .method = "DownloadDocument",
         .flags = WEIR_RPC_POOL,
         .request = gateway_download_document_rpc,

@@ -14,6 +14,7 @@
  *   json.c                 Connect unary JSON
  *   check.c, filter.c      requests as text
  *   rate.c                 so many a second
+ *   explain.c, progress.c  where a revision is, and why
  *
  * Reads never enter the core; writes and waits are its commands.  Nothing here owns a fact: every
  * thread and cache can be lost at any line.

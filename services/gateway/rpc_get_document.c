@@ -12,27 +12,16 @@
 #include "common/base/clock.h"
 #include "services/gateway/check.h"
 #include "services/gateway/peers.h"
+#include "services/gateway/progress.h"
 #include "services/gateway/reads.h"
 #include "services/gateway/rpcs.h"
 
 typedef Weir__V1__GetDocumentRequest get_request;
 typedef Weir__Internal__V1__GetIndexedDocumentResponse indexed_response;
 typedef Weir__Internal__V1__GetJournalResponse journal_response;
-typedef Weir__Internal__V1__LifecycleEvent lifecycle_event;
 typedef Weir__Internal__V1__LearnCommand learn_command;
 
 enum { INDEXER_MS = 2000, JOURNAL_MS = 200, LOOKS_MAX = 32 };
-
-#define KIND(name_) WEIR__INTERNAL__V1__LIFECYCLE_KIND__LIFECYCLE_KIND_##name_
-
-/* How far a revision has come, as the journal and the indexer say. */
-typedef struct progress {
-    uint32_t stage; /* 0: not known */
-    uint32_t chunk_count;
-    uint64_t token_count;
-    uint32_t staged_count;
-    int64_t due_ms;
-} progress;
 
 typedef struct get_flow {
     gateway *self;
@@ -47,7 +36,7 @@ typedef struct get_flow {
     learn_command learn;
     char media_type[130];
     uint32_t staged_count, staged_chunks;
-    progress progress;
+    gateway_progress progress;
 } get_flow;
 
 /* ---- the answer ---- */
@@ -55,7 +44,7 @@ typedef struct get_flow {
 static void
 add_progress(const get_flow *flow, Weir__V1__Document *view, weir_arena *arena)
 {
-    const progress *seen = &flow->progress;
+    const gateway_progress *seen = &flow->progress;
 
     if (view->terminal || view->run != (int32_t)flow->found.revision->epoch)
         return;
@@ -215,25 +204,6 @@ indexer_answered(void *context, const weir_error *error, const ProtobufCMessage 
     one_is_here(flow);
 }
 
-/* Stage by the last event of this epoch: where the work is now. */
-static void
-take_event(progress *seen, const lifecycle_event *event)
-{
-    seen->due_ms = 0;
-    if (event->chunk_count != 0)
-        seen->chunk_count = event->chunk_count;
-    if (event->token_count != 0)
-        seen->token_count = event->token_count;
-    if (event->kind == KIND(CHUNKED))
-        seen->stage = WEIR__V1__STAGE__STAGE_EMBED;
-    else if (event->kind == KIND(EMBEDDED))
-        seen->stage = WEIR__V1__STAGE__STAGE_INDEX;
-    else if (event->kind == KIND(DEFERRED) || event->kind == KIND(FAILED))
-        seen->stage = event->stage;
-    if (event->kind == KIND(DEFERRED))
-        seen->due_ms = event->due_ms;
-}
-
 static void
 journal_answered(void *context, const weir_error *error, const ProtobufCMessage *response)
 {
@@ -243,7 +213,7 @@ journal_answered(void *context, const weir_error *error, const ProtobufCMessage 
     for (size_t i = 0; error->code == WEIR_OK && i < journal->n_events; i++)
         if (journal->events[i]->revision == flow->found.number &&
             journal->events[i]->epoch == flow->found.revision->epoch)
-            take_event(&flow->progress, journal->events[i]);
+            gateway_progress_take(&flow->progress, journal->events[i]);
     one_is_here(flow);
 }
 

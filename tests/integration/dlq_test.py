@@ -1,12 +1,14 @@
 """Dead letters as an operator meets them: what failed, why, the bytes, the way back and the way out."""
 
+import contextlib
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import threading
 
-from harness import MODEL, WEIR, OwnSuiteTest, SuiteTest, main, stage_name, state_name, wait_for
+from harness import MESSAGES, MODEL, WEIR, OwnSuiteTest, SuiteTest, main, stage_name, state_name, wait_for
 
 POISON = b"<html><body><script>1</script></body></html>"
 
@@ -15,7 +17,7 @@ def long_text(words):
     return " ".join(f"word{number} speaks of thing{number % 97}." for number in range(words))
 
 
-class DlqTest(SuiteTest):
+class OperatorTest(SuiteTest):
     def poison(self, name, document, body=POISON, **fields):
         fields.setdefault("media_type", "text/html")
         answer = self.ingest(name, document, body, **fields)
@@ -49,6 +51,8 @@ class DlqTest(SuiteTest):
             timeout=60, check=False, env=environment, **options,
         )
 
+
+class DlqTest(OperatorTest):
     # -- seen --
 
     def test_the_newest_failure_comes_first_and_filters_choose(self):
@@ -240,6 +244,144 @@ class DlqTest(SuiteTest):
         self.assertIn(b"3 would be discarded", self.weir("dlq", "discard", "-c", name, "--dry-run").stdout)
         self.assertIn(b"3 are discarded", self.weir("dlq", "discard", "-c", name, "--yes").stdout)
         wait_for(lambda: not self.letters(name), "the end of the dead letters")
+
+
+def type_name(event):
+    return MESSAGES.enum_name("weir.v1.DocumentEventType", event.type)[len("DOCUMENT_EVENT_TYPE_") :]
+
+
+def situation(answer):
+    return MESSAGES.enum_name("weir.v1.DocumentSituation", answer.situation)[len("DOCUMENT_SITUATION_") :]
+
+
+class JournalTest(OperatorTest):
+    def events(self, name, document, **fields):
+        found, token = [], ""
+        while True:
+            page = self.client.ListDocumentEvents(
+                collection_id=name, document_id=document, page_token=token, **fields
+            )
+            found += page.events
+            token = page.next_page_token
+            if not token:
+                return found
+
+    def types(self, name, document, **fields):
+        return [type_name(event) for event in self.events(name, document, **fields)]
+
+    def test_the_journal_has_every_step_of_a_good_document(self):
+        name = self.collection()
+        self.ready(name, "a", "good words")
+        wanted = ["ACCEPTED", "CHUNKED", "EMBEDDED", "READY"]
+        wait_for(lambda: self.types(name, "a") == wanted, "four events")
+        self.assertEqual(self.types(name, "a", page_size=1), wanted)
+        self.ready(name, "a", "better words")
+        self.client.DeleteDocument(collection_id=name, document_id="a")
+        wait_for(lambda: len(self.types(name, "a")) == 11, "eleven events")
+        self.assertEqual(self.types(name, "a", revision=1), [*wanted, "SUPERSEDED"])
+        self.assertEqual(self.types(name, "a", revision=2), [*wanted, "DELETED"])
+        self.assertEqual(self.types(name, "a", revision=3), ["DELETED"])
+        self.assert_refused(
+            "NOT_FOUND", "DOCUMENT_NOT_FOUND", self.client.ListDocumentEvents, collection_id=name, document_id="b"
+        )
+
+    def test_the_journal_has_attempts_the_end_of_a_run_and_the_next_one(self):
+        name = self.collection()
+        self.poison(name, "bad")
+        self.client.RetryDocument(collection_id=name, document_id="bad")
+        self.client.WaitDocument(collection_id=name, document_id="bad")
+        run = ["ATTEMPT_FAILED", "REVOKED", "FAILED"]
+        wait_for(lambda: self.types(name, "bad") == ["ACCEPTED", *run, "RETRIED", *run], "two runs")
+        failed = self.events(name, "bad")[3]
+        self.assertEqual((failed.reason, failed.run, stage_name(failed.stage)), ("EMPTY", 1, "CHUNK"))
+        shown = self.weir("events", "bad", "-c", name)
+        self.assertEqual(shown.returncode, 0)
+        self.assertIn(b"RETRIED", shown.stdout)
+
+    def test_what_is_over_is_explained(self):
+        name = self.collection()
+        self.ready(name, "a", "good words")
+        answer = self.client.ExplainDocument(collection_id=name, document_id="a")
+        self.assertEqual((situation(answer), answer.searchable), ("SEARCHABLE", True))
+        self.poison(name, "a")
+        answer = self.client.ExplainDocument(collection_id=name, document_id="a")
+        self.assertEqual((situation(answer), answer.searchable), ("FAILED", False))
+        letter = wait_for(lambda: self.letters(name), "the dead letter")[0]
+        self.assertEqual(answer.dead_letter_id, letter.dead_letter_id)
+        self.assertEqual(answer.findings[0].reason, "EMPTY")
+        self.assertIn("revision 1 meanwhile", answer.findings[-1].message)
+        self.ready(name, "a", "good again")
+        answer = self.client.ExplainDocument(collection_id=name, document_id="a", revision=1)
+        self.assertEqual(situation(answer), "SUPERSEDED")
+        self.assertIn("searches find revision 3", answer.summary)
+        self.client.DeleteDocument(collection_id=name, document_id="a")
+        answer = self.client.ExplainDocument(collection_id=name, document_id="a")
+        self.assertEqual(situation(answer), "DELETED")
+        shown = self.weir("explain", "a", "-c", name)
+        self.assertEqual(shown.returncode, 0)
+        self.assertIn(b"is deleted", shown.stdout)
+        self.assertEqual(self.weir("explain", "b", "-c", name).returncode, 3)
+        status, _, answer = self.suite.json(
+            "/weir.v1.DocumentService/ExplainDocument", {"collectionId": name, "documentId": "a"}
+        )
+        self.assertEqual((status, answer["situation"]), (200, "DOCUMENT_SITUATION_DELETED"))
+
+
+class StoppedTest(OwnSuiteTest):
+    """Each service in turn is stopped, and a document that needs it says so."""
+
+    def explain(self, document):
+        return self.client.ExplainDocument(collection_id="c", document_id=document)
+
+    def wait_for_situation(self, document, wanted, stage=None):
+        def look():
+            answer = self.explain(document)
+            stages = [stage_name(finding.stage) for finding in answer.findings if finding.stage]
+            return answer if situation(answer) == wanted and (stage is None or stage in stages) else None
+
+        return wait_for(look, f"{document} to be {wanted} {stage}")
+
+    @contextlib.contextmanager
+    def stopped(self, service):
+        pid = self.suite.signal(service, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def accept(self, document):
+        self.client.IngestDocument(collection_id="c", document_id=document, text=f"words of {document}")
+
+    def wait_until_ready(self, document):
+        wait_for(lambda: situation(self.explain(document)) == "SEARCHABLE", f"{document} to be searchable")
+
+    def test_a_document_says_what_it_waits_for(self):
+        self.suite = self.own_suite(settings=["gateway.in_flight_max=1"]).up()
+        self.client = self.suite.client()
+        self.accept("first")
+        self.wait_until_ready("first")
+        with self.stopped("embedder"):
+            for document in ("e1", "e2", "e3"):
+                self.accept(document)
+            answer = self.wait_for_situation("e1", "SERVICE_AWAY", "EMBED")
+            self.assertIn("embedder does not answer", answer.summary)
+            self.assertTrue(answer.next)
+            answer = self.wait_for_situation("e3", "IN_BACKLOG")
+            self.assertEqual(answer.work_ahead_count, 1)
+        for document in ("e1", "e2", "e3"):
+            self.wait_until_ready(document)
+        with self.stopped("indexer"):
+            self.accept("i1")
+            self.wait_for_situation("i1", "SERVICE_AWAY", "INDEX")
+            answer = self.wait_for_situation("first", "SERVICE_AWAY", "INDEX")
+            self.assertFalse(answer.searchable)
+        self.wait_until_ready("i1")
+        with self.stopped("ingest"):
+            self.accept("c1")
+            self.wait_for_situation("c1", "SERVICE_AWAY", "CHUNK")
+        self.wait_until_ready("c1")
+        with self.stopped("reconciler"):
+            self.assertEqual(situation(self.explain("first")), "SEARCHABLE")
 
 
 class FixTest(OwnSuiteTest):

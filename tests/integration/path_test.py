@@ -18,8 +18,6 @@ LATER_UNARY = {
     "BatchGetDocuments": {"collection_id": "x", "document_ids": ["a"]},
     "UpdateDocument": {"document": {"collection_id": "x", "document_id": "a"}},
     "DeleteDocuments": {"collection_id": "x", "document_ids": ["a"]},
-    "ListDocumentEvents": {"collection_id": "x", "document_id": "a"},
-    "ExplainDocument": {"collection_id": "x", "document_id": "a"},
     "BatchSearch": {},
     "ExplainMiss": {"document_id": "a"},
 }
