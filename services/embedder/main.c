@@ -31,6 +31,9 @@ static const weir_metric_family embedder_metrics[] = {
     { .name = "weir_cache_hits_total",
         .type = WEIR_COUNTER,
         .help = "Chunks whose vector was known already." },
+    { .name = "weir_breaker_state",
+        .type = WEIR_GAUGE,
+        .help = "Of the built-in model: 1 closed, 2 open, 3 half open." },
     { 0 },
 };
 
@@ -223,6 +226,15 @@ status(weir_service *service, void *context, Weir__Internal__V1__GetStageStatusR
     response->models[1] = describe(self, WEIR_MODEL_FALLBACK, arena);
 }
 
+static void
+collect(weir_service *service, void *context)
+{
+    const embedder *self = context;
+
+    weir_metric_set(weir_metrics_series(service->metrics, "weir_breaker_state", NULL, NULL, NULL),
+        embedder_core_breaker(self->core));
+}
+
 static const weir_service_spec embedder_spec = {
     .id = WEIR_SERVICE_EMBEDDER,
     .unix_apis = embedder_unix_apis,
@@ -231,6 +243,7 @@ static const weir_service_spec embedder_spec = {
     .start = start,
     .stop = stop,
     .status = status,
+    .collect = collect,
 };
 
 int
