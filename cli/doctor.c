@@ -139,6 +139,10 @@ judge_service(const doctor_look *look, const doctor_service *it)
     if (it->status->parked > 0)
         found(name, "%llu pieces of work wait for an outage to end",
             (unsigned long long)it->status->parked);
+    if (it->status->set_aside > 0)
+        found(name,
+            "%llu stored records did not decode and were set aside: StageService/ListSetAside",
+            (unsigned long long)it->status->set_aside);
     if (it->id == WEIR_SERVICE_INDEXER && !it->status->gate_open)
         found(name,
             "its gate is closed: searches answer INDEX_REBUILDING until the gateway opens it");

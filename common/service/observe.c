@@ -47,6 +47,8 @@ static const weir_metric_family families[] = {
     { "weir_commit_duration_seconds", WEIR_HISTOGRAM, "Time to make one round durable.", { NULL },
         DURATION },
     { "weir_commit_events", WEIR_HISTOGRAM, "Events in one round.", { NULL }, COUNTS },
+    { "weir_records_set_aside", WEIR_GAUGE, "Stored records that did not decode.", { NULL }, NULL,
+        0 },
     { "weir_store_bytes", WEIR_GAUGE, "Size of the database on disk.", { NULL }, NULL, 0 },
     { "weir_store_free_bytes", WEIR_GAUGE, "Free bytes of its disk.", { NULL }, NULL, 0 },
     { "weir_store_memory_bytes", WEIR_GAUGE, "Memory of the database's caches and buffers.",
@@ -138,6 +140,7 @@ collect_stage(weir_service *service)
     set(service, "weir_stage_deferred", stage, (double)counts->deferred);
     set(service, "weir_stage_parked", stage, (double)counts->parked);
     set(service, "weir_stage_oldest_age_seconds", stage, age_ms > 0 ? (double)age_ms / 1e3 : 0);
+    set(service, "weir_records_set_aside", NULL, (double)status.aside_count);
     for (uint32_t i = 0; i < status.link_count; i++)
         collect_link(service, &status.links[i]);
 }

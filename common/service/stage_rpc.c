@@ -20,9 +20,13 @@ typedef Weir__Internal__V1__ListLinksRequest links_request;
 typedef Weir__Internal__V1__ListLinksResponse links_response;
 typedef Weir__Internal__V1__ListDeferredRequest deferred_request;
 typedef Weir__Internal__V1__ListDeferredResponse deferred_response;
+typedef Weir__Internal__V1__ListSetAsideRequest set_aside_request;
+typedef Weir__Internal__V1__ListSetAsideResponse set_aside_response;
 typedef Weir__Internal__V1__LinkStatus link_status;
 typedef Weir__Internal__V1__LinkAlarm link_alarm;
 typedef Weir__Internal__V1__DeferredWork deferred_work;
+
+enum { PAGE_BYTES_MAX = WEIR_ANSWER_BYTES_MAX / 2 };
 
 static ProtobufCBinaryData
 copy_bytes(weir_arena *arena, const void *data, size_t size)
@@ -99,6 +103,7 @@ fill_stage(status_response *response, const weir_stage_status *status, weir_aren
     response->oldest_ms = status->counts.oldest_ms;
     response->era = status->era;
     response->applied_era = status->applied_era;
+    response->set_aside = status->aside_count;
     response->alarms =
         weir_arena_alloc_zero(arena, (WEIR_LINK_COUNT + 1) * sizeof *response->alarms);
     for (uint32_t i = 0; i < status->link_count; i++)
@@ -272,25 +277,39 @@ describe_deferred(weir_bytes value, weir_arena *arena, deferred_work **ret_work,
     return WEIR_OK;
 }
 
-/* Reads at most `limit` records; one more says that there is a next page. */
+/* ---- pages of records ---- */
+
+typedef weir_code add_record(void *response, weir_bytes value, weir_arena *arena,
+    weir_error *reterr);
+
+typedef struct page {
+    weir_bytes lower, upper; /* of the records' keys */
+    int32_t size;
+    const char *token;
+    add_record *add;
+    void *response;
+} page;
+
+/* Adds at most `limit` records; one more says that there is a next page. */
 static weir_code
-scan_deferred(weir_iter *iter, size_t limit, deferred_response *response, weir_arena *arena,
+scan_page(const page *it, weir_iter *iter, size_t limit, char **ret_token, weir_arena *arena,
     weir_error *reterr)
 {
     weir_code code = WEIR_OK;
     weir_bytes last = { 0 };
+    size_t count = 0, bytes = 0;
 
-    response->deferred = weir_arena_alloc_zero(arena, (limit + 1) * sizeof *response->deferred);
     while (code == WEIR_OK && weir_iter_next(iter)) {
-        if (response->n_deferred == limit) {
-            response->next_page_token = token_of(last, arena);
+        const weir_bytes key = weir_iter_key(iter);
+
+        if (count > 0 && (count == limit || bytes + weir_iter_value(iter).size > PAGE_BYTES_MAX)) {
+            *ret_token = token_of(last, arena);
             break;
         }
-        const weir_bytes key = weir_iter_key(iter);
         last = weir_bytes_of(weir_arena_memdup(arena, key.data, key.size), key.size);
-        code = describe_deferred(weir_iter_value(iter), arena,
-            &response->deferred[response->n_deferred], reterr);
-        response->n_deferred += code == WEIR_OK;
+        bytes += weir_iter_value(iter).size;
+        code = it->add(it->response, weir_iter_value(iter), arena, reterr);
+        count++;
     }
     return code == WEIR_OK ? weir_iter_status(iter, reterr) : code;
 }
@@ -317,36 +336,77 @@ deferred_range(const deferred_request *request, weir_arena *arena, weir_bytes *r
     return weir_bytes_of(lower, size);
 }
 
+/* The first key after the last one that was shown: the bound of an iterator is inclusive. */
+static weir_code
+page_begin(const page *it, weir_arena *arena, weir_bytes *ret_lower, weir_error *reterr)
+{
+    weir_bytes last = { 0 };
+
+    *ret_lower = it->lower;
+    if (it->size < 0)
+        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "page_size",
+            "page_size is negative");
+    if (it->token[0] == '\0')
+        return WEIR_OK;
+    const weir_code code = key_of_token(it->token, arena, &last, reterr);
+    if (code != WEIR_OK)
+        return code;
+    uint8_t *after = weir_arena_alloc(arena, last.size + 1);
+    memcpy(after, last.data, last.size);
+    after[last.size] = 0;
+    *ret_lower = weir_bytes_of(after, last.size + 1);
+    return WEIR_OK;
+}
+
+static size_t
+page_limit(const page *it)
+{
+    const size_t limit = it->size == 0 ? WEIR_PAGE_SIZE_DEFAULT : (size_t)it->size;
+
+    return limit > WEIR_PAGE_SIZE_MAX ? WEIR_PAGE_SIZE_MAX : limit;
+}
+
+static weir_code
+read_page(weir_service *service, const page *it, char **ret_token, weir_arena *arena,
+    weir_error *reterr)
+{
+    weir_bytes lower;
+    weir_code code = page_begin(it, arena, &lower, reterr);
+
+    if (code != WEIR_OK)
+        return code;
+    weir_snapshot *snapshot = weir_store_snapshot_take(service->store);
+    weir_iter *iter = weir_store_iter(service->store, snapshot, lower, it->upper);
+    code = scan_page(it, iter, page_limit(it), ret_token, arena, reterr);
+    weir_iter_destroy(&iter);
+    weir_store_snapshot_release(service->store, &snapshot);
+    return code;
+}
+
+static weir_code
+add_deferred(void *ud, weir_bytes value, weir_arena *arena, weir_error *reterr)
+{
+    deferred_response *response = ud;
+
+    return describe_deferred(value, arena, &response->deferred[response->n_deferred++], reterr);
+}
+
 static weir_code
 list_deferred(weir_service *service, weir_rpc_call *call, const deferred_request *request,
     deferred_response *response, weir_arena *arena, weir_error *reterr)
 {
     weir_bytes upper = { 0 };
-    weir_bytes lower = deferred_range(request, arena, &upper);
-    weir_code code = WEIR_OK;
-    size_t limit = request->page_size == 0 ? WEIR_PAGE_SIZE_DEFAULT : (size_t)request->page_size;
+    const weir_bytes lower = deferred_range(request, arena, &upper);
+    const page it = { .lower = lower,
+        .upper = upper,
+        .size = request->page_size,
+        .token = request->page_token,
+        .add = add_deferred,
+        .response = response };
 
     (void)call;
-    if (request->page_size < 0)
-        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "page_size",
-            "page_size is negative");
-    limit = limit > WEIR_PAGE_SIZE_MAX ? WEIR_PAGE_SIZE_MAX : limit;
-    if (request->page_token[0] != '\0') {
-        code = key_of_token(request->page_token, arena, &lower, reterr);
-        if (code != WEIR_OK)
-            return code;
-        /* The first key after the last one that was shown: the bound is inclusive. */
-        uint8_t *after = weir_arena_alloc(arena, lower.size + 1);
-        memcpy(after, lower.data, lower.size);
-        after[lower.size] = 0;
-        lower = weir_bytes_of(after, lower.size + 1);
-    }
-    weir_snapshot *snapshot = weir_store_snapshot_take(service->store);
-    weir_iter *iter = weir_store_iter(service->store, snapshot, lower, upper);
-    code = scan_deferred(iter, limit, response, arena, reterr);
-    weir_iter_destroy(&iter);
-    weir_store_snapshot_release(service->store, &snapshot);
-    return code;
+    response->deferred = weir_arena_alloc_zero(arena, (page_limit(&it) + 1) * sizeof(void *));
+    return read_page(service, &it, &response->next_page_token, arena, reterr);
 }
 
 WEIR_RPC_UNARY(list_deferred, weir_service, deferred_request, deferred_response,
@@ -389,6 +449,38 @@ find_work(weir_service *service, weir_rpc_call *call,
 
 WEIR_RPC_UNARY(find_work, weir_service, Weir__Internal__V1__FindWorkRequest,
     Weir__Internal__V1__FindWorkResponse, weir__internal__v1__find_work_response__init)
+static weir_code
+add_set_aside(void *ud, weir_bytes value, weir_arena *arena, weir_error *reterr)
+{
+    set_aside_response *response = ud;
+    ProtobufCMessage *message = NULL;
+    const weir_code code = weir_wire_decode(&weir__internal__v1__set_aside_record__descriptor,
+        value, NULL, arena, &message, reterr);
+
+    if (code == WEIR_OK)
+        response->records[response->n_records++] =
+            (Weir__Internal__V1__SetAsideRecord *)(void *)message;
+    return code;
+}
+
+static weir_code
+list_set_aside(weir_service *service, weir_rpc_call *call, const set_aside_request *request,
+    set_aside_response *response, weir_arena *arena, weir_error *reterr)
+{
+    const page it = { .lower = weir_bytes_str("x"),
+        .upper = weir_bytes_str("y"),
+        .size = request->page_size,
+        .token = request->page_token,
+        .add = add_set_aside,
+        .response = response };
+
+    (void)call;
+    response->records = weir_arena_alloc_zero(arena, (page_limit(&it) + 1) * sizeof(void *));
+    return read_page(service, &it, &response->next_page_token, arena, reterr);
+}
+
+WEIR_RPC_UNARY(list_set_aside, weir_service, set_aside_request, set_aside_response,
+    weir__internal__v1__list_set_aside_response__init)
 
 /* ---- ApplyEra ---- */
 
@@ -407,6 +499,7 @@ static const weir_rpc_handler handlers[] = {
     { .method = "ListLinks", .flags = WEIR_RPC_POOL, .request = list_links_rpc },
     { .method = "ListDeferred", .flags = WEIR_RPC_POOL, .request = list_deferred_rpc },
     { .method = "FindWork", .flags = WEIR_RPC_POOL, .request = find_work_rpc },
+    { .method = "ListSetAside", .flags = WEIR_RPC_POOL, .request = list_set_aside_rpc },
     { .method = "ApplyEra", .request = apply_era_rpc },
     { .method = "Checkpoint", .flags = WEIR_RPC_POOL, .request = service_checkpoint_rpc },
 };

@@ -549,8 +549,10 @@ core_main(void *arg)
         weir_stage_begin(shell->stage, weir_clock_wall_ms(), weir_random_u64());
         code = weir_stage_stop_clean(shell->stage, &error);
     }
-    if (code != WEIR_OK)
+    if (code != WEIR_OK) {
+        weir_stage_abandon(shell->stage, &error);
         shell->options.fatal(shell->options.ud, &error);
+    }
     return NULL;
 }
 

@@ -66,6 +66,7 @@ publish_status(weir_stage *stage)
     stage->status.identity = stage->identity;
     stage->status.era = stage->era;
     stage->status.applied_era = stage->applied_era;
+    stage->status.aside_count = stage->aside_count;
     stage->status.counts = stage->counts;
     stage->status.rounds_total = stage->rounds_total;
     stage->status.events_total = stage->events_total;
@@ -86,6 +87,8 @@ start_all(weir_stage *stage, weir_error *reterr)
         code = load_era(stage, reterr);
     if (code == WEIR_OK)
         code = stage_links_start(stage, reterr);
+    if (code == WEIR_OK)
+        code = stage_aside_start(stage, reterr);
     if (code == WEIR_OK)
         code = stage->options.ops->start(stage->options.core, stage, reterr);
     if (code == WEIR_OK)
@@ -119,6 +122,7 @@ weir_stage_create(const weir_stage_options *options, int64_t now_ms, uint64_t ra
 
     const weir_code code = start_all(stage, reterr);
     if (code != WEIR_OK) {
+        weir_stage_abandon(stage, reterr);
         weir_stage_destroy(&stage);
         return code;
     }
@@ -139,6 +143,7 @@ weir_stage_destroy(weir_stage **stage_p)
     weir_batch_destroy(&stage->batch);
     weir_arena_destroy(&stage->arena);
     weir_buffer_fini(&stage->scratch);
+    weir_buffer_fini(&stage->damaged);
     weir_free(stage->replies);
     weir_free(stage->jobs);
     weir_free(stage->lifecycle);
@@ -157,6 +162,7 @@ weir_stage_begin(weir_stage *stage, int64_t now_ms, uint64_t random)
     stage->now_ms = now_ms;
     stage->rng.state = random;
     stage->event_count = 0;
+    weir_buffer_clear(&stage->damaged);
     weir_arena_reset(stage->arena);
 }
 
@@ -167,7 +173,16 @@ weir_stage_on_request(weir_stage *stage, const weir_request *request, weir_error
     stage->event_count++;
     if (request->kind == WEIR_REQUEST_APPLY_ERA)
         return stage_links_apply_era(stage, request, reterr);
-    return stage->options.ops->request(stage->options.core, stage, request, reterr);
+    weir_error error = { .code = WEIR_OK };
+    const stage_mark mark = stage_aside_mark(stage);
+    const weir_code code = stage->options.ops->request(stage->options.core, stage, request, &error);
+    if (stage_aside_is_harmless(stage, mark, code)) {
+        weir_stage_fail(stage, request->reply_to, &error);
+        return WEIR_OK;
+    }
+    if (code != WEIR_OK && reterr != NULL)
+        *reterr = error;
+    return code;
 }
 
 weir_code
@@ -399,8 +414,7 @@ weir_stage_get(weir_stage *stage, weir_bytes key, const ProtobufCMessageDescript
         code = weir_wire_decode(descriptor, weir_buffer_view(&stage->scratch), NULL, stage->arena,
             &message, reterr);
     if (code == WEIR_MALFORMED_MESSAGE)
-        return weir_error_set(reterr, WEIR_CORRUPT, "a stored %s does not decode",
-            descriptor->name);
+        return weir_stage_damaged(stage, key, descriptor->short_name, reterr);
     if (code == WEIR_OK)
         memcpy(ret_message, &message, sizeof message);
     return code;

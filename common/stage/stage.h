@@ -77,6 +77,9 @@ typedef struct weir_core_ops {
     weir_code (*round_end)(void *core, weir_stage *stage, weir_error *reterr);
     /* The round is synced: memory may follow disk.  May be NULL. */
     void (*committed)(void *core, weir_stage *stage);
+    /* First bytes of keys whose records are never set aside, because nobody could make them again;
+     * NULL: none. */
+    const char *custody;
 } weir_core_ops;
 /* A handler that returns an error breaks the stage: the driver exits.  Refusing a request is
  * weir_stage_fail, not that. Any op but start and request may be NULL where the service has no use
@@ -124,6 +127,10 @@ weir_code weir_stage_on_time(weir_stage *stage, weir_error *reterr) WEIR_MUST_CH
 bool weir_stage_is_full(const weir_stage *stage);
 /* One synced batch (none if nothing was written). */
 weir_code weir_stage_commit(weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
+/* A handler, the commit or the start has failed and the process will end: when a damaged record was
+ * the reason, move it aside, so that the next start is without it.  Nothing else may be called
+ * afterwards but weir_stage_destroy. */
+void weir_stage_abandon(weir_stage *stage, const weir_error *why);
 /* Let replies, jobs, rows, acks out; *ret_wake_ms: call again by then, with or without events (wall
  * clock). */
 weir_code weir_stage_release(weir_stage *stage, int64_t *ret_wake_ms,
@@ -158,6 +165,14 @@ weir_code weir_stage_get(weir_stage *stage, weir_bytes key,
     const ProtobufCMessageDescriptor *descriptor, void *ret_message,
     weir_error *reterr) WEIR_MUST_CHECK;
 void weir_stage_put(weir_stage *stage, weir_bytes key, const ProtobufCMessage *message);
+
+/* A stored record that does not decode: fills *reterr, remembers the key, answers WEIR_CORRUPT.
+ * weir_stage_get calls it; so does whoever decodes a record from an iterator.  See aside.c for what
+ * becomes of the record and of the service. */
+weir_code weir_stage_damaged(weir_stage *stage, weir_bytes key, const char *what,
+    weir_error *reterr);
+/* At most so many records are set aside: more mean that the database as a whole is damaged. */
+enum { WEIR_STAGE_ASIDE_MAX = 1000 };
 
 /* Send a row in this round.  `row->era` 0: filled with the present era. `ret_seq` may be NULL. */
 weir_code weir_stage_send(weir_stage *stage, weir_link_kind link, Weir__Internal__V1__Row *row,
@@ -212,6 +227,7 @@ typedef struct weir_stage_status {
     weir_link_identity identity;
     uint64_t era;
     uint64_t applied_era; /* greatest era of an ApplyEra in this start; 0: none yet */
+    uint64_t aside_count; /* records that were set aside */
     weir_stage_counts counts;
     uint64_t rounds_total, events_total; /* since the start */
     uint64_t commit_us_total;

@@ -50,11 +50,26 @@ struct weir_stage {
 
     uint64_t jobs_running;
     bool draining;
+    uint64_t aside_count;
+    weir_buffer damaged; /* key of the record that did not decode in this round; empty: none did */
     uint64_t rounds_total, events_total, commit_us_total;
     weir_stage_counts counts;
     pthread_mutex_t status_lock;
     weir_stage_status status; /* under status_lock */
 };
+
+/* aside.c */
+weir_code stage_aside_start(weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
+/* Before a handler runs; after it has failed, stage_aside_is_harmless says whether it met a damaged
+ * record of custody and had done nothing yet, so that this event alone is refused. */
+typedef struct stage_mark {
+    size_t writes, replies;
+} stage_mark;
+stage_mark stage_aside_mark(const weir_stage *stage);
+bool stage_aside_is_harmless(const weir_stage *stage, stage_mark mark, weir_code code);
+/* A row that could not be taken for that reason is set aside instead. */
+weir_code stage_aside_row(weir_stage *stage, uint32_t link, uint64_t seq, weir_bytes packed,
+    const weir_error *why, weir_error *reterr) WEIR_MUST_CHECK;
 
 /* stage_links.c */
 weir_code stage_links_start(weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;

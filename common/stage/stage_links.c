@@ -98,8 +98,14 @@ deliver_row(void *ud, uint32_t link, uint64_t seq, const Weir__Internal__V1__Row
     if (code != WEIR_OK)
         return code;
     WEIR_FP_RETURN("stage.row.before", reterr);
-    const weir_code taken = stage->options.ops->row(stage->options.core, stage,
-        weir_link_kind_of(link), seq, row, packed, reterr);
+    weir_error error = { .code = WEIR_OK };
+    const stage_mark mark = stage_aside_mark(stage);
+    weir_code taken = stage->options.ops->row(stage->options.core, stage, weir_link_kind_of(link),
+        seq, row, packed, &error);
+    if (stage_aside_is_harmless(stage, mark, taken))
+        taken = stage_aside_row(stage, link, seq, packed, &error, &error);
+    if (taken != WEIR_OK)
+        *reterr = error;
     return taken == WEIR_OK ? WEIR_FP_CODE("stage.row.after", reterr) : taken;
 }
 

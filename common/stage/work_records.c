@@ -155,8 +155,8 @@ work_item_create(weir_bytes packed, weir_work_item **ret_item, weir_error *reter
 }
 
 static weir_code
-decode_record(weir_bytes stored, weir_arena *arena, work_record **ret_record,
-    ProtobufCMessage **ret_row, weir_error *reterr)
+decode_record(weir_stage *stage, weir_bytes key, weir_bytes stored, weir_arena *arena,
+    work_record **ret_record, ProtobufCMessage **ret_row, weir_error *reterr)
 {
     ProtobufCMessage *record = NULL;
     weir_code code = weir_wire_decode(&weir__internal__v1__deferred_record__descriptor, stored,
@@ -167,9 +167,7 @@ decode_record(weir_bytes stored, weir_arena *arena, work_record **ret_record,
         code = decode_row(weir_bytes_of((*ret_record)->row.data, (*ret_record)->row.len), arena,
             ret_row, reterr);
     }
-    if (code != WEIR_OK)
-        return weir_error_set(reterr, WEIR_CORRUPT, "a deferred record does not decode");
-    return WEIR_OK;
+    return code == WEIR_OK ? WEIR_OK : weir_stage_damaged(stage, key, "DeferredRecord", reterr);
 }
 
 weir_code
@@ -184,7 +182,7 @@ work_item_load(weir_stage *stage, weir_bytes key, weir_work_item **ret_item, wei
 
     *ret_item = NULL;
     if (code == WEIR_OK && found)
-        code = decode_record(weir_buffer_view(&stored), arena, &record, &row, reterr);
+        code = decode_record(stage, key, weir_buffer_view(&stored), arena, &record, &row, reterr);
     weir_buffer_fini(&stored);
     if (code == WEIR_OK && found) {
         *ret_item = item_of(arena, row, weir_bytes_of(record->row.data, record->row.len));
@@ -439,7 +437,8 @@ work_records_load(weir_work *work, weir_stage *stage, weir_error *reterr)
         ProtobufCMessage *row = NULL;
 
         weir_arena_reset(arena);
-        code = decode_record(weir_iter_value(iter), arena, &record, &row, reterr);
+        code = decode_record(stage, weir_iter_key(iter), weir_iter_value(iter), arena, &record,
+            &row, reterr);
         if (code == WEIR_OK)
             load_record(&load, weir_iter_key(iter), record, (const work_row *)row);
     }
@@ -464,7 +463,8 @@ list_older(weir_stage *stage, uint64_t era, key_list *ret_list, weir_error *rete
         ProtobufCMessage *row = NULL;
 
         weir_arena_reset(arena);
-        code = decode_record(weir_iter_value(iter), arena, &record, &row, reterr);
+        code = decode_record(stage, weir_iter_key(iter), weir_iter_value(iter), arena, &record,
+            &row, reterr);
         if (code == WEIR_OK && ((const work_row *)row)->era < era)
             add_key(ret_list, weir_stage_arena(stage), weir_iter_key(iter));
     }

@@ -106,15 +106,15 @@ reconciler_journal(reconciler_core *core, weir_stage *stage, const lifecycle_eve
 /* ---- looking back ---- */
 
 static weir_code
-decode_event(weir_stage *stage, weir_bytes value, lifecycle_event **ret_event, weir_error *reterr)
+decode_event(weir_stage *stage, weir_bytes key, weir_bytes value, lifecycle_event **ret_event,
+    weir_error *reterr)
 {
     ProtobufCMessage *message = NULL;
     const weir_code code = weir_wire_decode(&weir__internal__v1__lifecycle_event__descriptor, value,
         NULL, weir_stage_arena(stage), &message, reterr);
 
     *ret_event = (lifecycle_event *)message;
-    return code == WEIR_OK ? WEIR_OK
-                           : weir_error_set(reterr, WEIR_CORRUPT, "a stored event does not decode");
+    return code == WEIR_OK ? WEIR_OK : weir_stage_damaged(stage, key, "LifecycleEvent", reterr);
 }
 
 weir_code
@@ -126,7 +126,7 @@ reconciler_last_event(reconciler_core *core, weir_stage *stage, uint64_t collect
 
     *ret_event = NULL;
     if (weir_iter_last(iter))
-        code = decode_event(stage, weir_iter_value(iter), ret_event, reterr);
+        code = decode_event(stage, weir_iter_key(iter), weir_iter_value(iter), ret_event, reterr);
     else
         code = weir_iter_status(iter, reterr);
     weir_iter_destroy(&iter);
@@ -144,7 +144,7 @@ reconciler_find_event(reconciler_core *core, weir_stage *stage, const lifecycle_
     while (code == WEIR_OK && !*ret_found && weir_iter_next(iter)) {
         lifecycle_event *seen = NULL;
 
-        code = decode_event(stage, weir_iter_value(iter), &seen, reterr);
+        code = decode_event(stage, weir_iter_key(iter), weir_iter_value(iter), &seen, reterr);
         if (code == WEIR_OK)
             *ret_found =
                 seen->kind == kind && seen->revision == of->revision && seen->era >= min_era;

@@ -34,11 +34,11 @@ typedef struct unfinished_record {
 /* ---- records ---- */
 
 static weir_code
-decode(weir_bytes value, unfinished_record *ret_record, weir_error *reterr)
+decode(weir_stage *stage, weir_bytes key, weir_bytes value, unfinished_record *ret_record,
+    weir_error *reterr)
 {
     if (value.size != RECORD_SIZE)
-        return weir_error_set(reterr, WEIR_CORRUPT,
-            "a record of an unfinished revision has %zu bytes, not %d", value.size, RECORD_SIZE);
+        return weir_stage_damaged(stage, key, "record of an unfinished revision", reterr);
     *ret_record = (unfinished_record){ .epoch = (int64_t)weir_load_u64(value.data),
         .since_ms = (int64_t)weir_load_u64(value.data + 8),
         .era = weir_load_u64(value.data + 16),
@@ -55,7 +55,7 @@ get(weir_stage *stage, weir_bytes key, unfinished_record *ret_record, bool *ret_
     weir_code code = weir_batch_get(weir_stage_batch(stage), key, &value, ret_found, reterr);
 
     if (code == WEIR_OK && *ret_found)
-        code = decode(weir_buffer_view(&value), ret_record, reterr);
+        code = decode(stage, key, weir_buffer_view(&value), ret_record, reterr);
     weir_buffer_fini(&value);
     return code;
 }
@@ -112,7 +112,7 @@ weir_code
 reconciler_was_ready(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
     weir_error *reterr)
 {
-    unfinished_record record;
+    unfinished_record record = { .epoch = 0 };
     bool found = false;
     const weir_code code = get(stage, key_of(core, event), &record, &found, reterr);
 
@@ -131,7 +131,7 @@ reconciler_was_ready(reconciler_core *core, weir_stage *stage, const lifecycle_e
 static weir_code
 finish(reconciler_core *core, weir_stage *stage, const lifecycle_event *event, weir_error *reterr)
 {
-    unfinished_record record;
+    unfinished_record record = { .epoch = 0 };
     bool found = false;
     const weir_code code = get(stage, key_of(core, event), &record, &found, reterr);
 
@@ -171,7 +171,7 @@ static weir_code
 on_accepted(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
     weir_error *reterr)
 {
-    unfinished_record record;
+    unfinished_record record = { .epoch = 0 };
     bool found = false;
     const weir_code code = get(stage, key_of(core, event), &record, &found, reterr);
 
@@ -267,7 +267,7 @@ name_stuck(reconciler_core *core, weir_stage *stage, const reconciler_id *id,
 {
     const weir_bytes key =
         reconciler_key_unfinished(&core->key, id->collection_no, id->document_id, id->revision);
-    unfinished_record record;
+    unfinished_record record = { .epoch = 0 };
     bool found = false;
     const weir_code code = get(stage, key, &record, &found, reterr);
 
@@ -308,8 +308,8 @@ look_at(reconciler_core *core, weir_stage *stage, weir_bytes key, weir_bytes val
     weir_error *reterr)
 {
     reconciler_look *look = &core->look;
-    unfinished_record record;
-    const weir_code code = decode(value, &record, reterr);
+    unfinished_record record = { .epoch = 0 };
+    const weir_code code = decode(stage, key, value, &record, reterr);
 
     if (code != WEIR_OK || record.is_over)
         return code;
@@ -375,9 +375,9 @@ static weir_code
 sweep(reconciler_core *core, weir_stage *stage, weir_bytes key, weir_bytes value,
     weir_error *reterr)
 {
-    unfinished_record record;
+    unfinished_record record = { .epoch = 0 };
     bool found = false;
-    weir_code code = decode(value, &record, reterr);
+    weir_code code = decode(stage, key, value, &record, reterr);
 
     if (code != WEIR_OK || record.era >= core->seeded_era)
         return code;

@@ -35,7 +35,7 @@ static struct {
     char seen[8]; /* what the last step read */
 } core;
 
-static const uint8_t count_key[] = { 'x' };
+static const uint8_t count_key[] = { 'k' };
 
 static weir_bytes
 key(void)
