@@ -81,6 +81,19 @@ late(int signal_number)
     _exit(SERVICE_EXIT_LATE);
 }
 
+/* A record that a start cannot read is out of the way at the next one; there may be several. */
+static weir_code
+start(weir_service *service, weir_error *reterr)
+{
+    weir_code code = WEIR_OK;
+
+    do {
+        service->private->set_aside = false;
+        code = service_start(service, reterr);
+    } while (code != WEIR_OK && service->private->set_aside);
+    return code;
+}
+
 static int
 run(weir_service *service, const service_arguments *arguments)
 {
@@ -95,7 +108,7 @@ run(weir_service *service, const service_arguments *arguments)
     umask(077);
     raise_open_files();
     mallopt(M_ARENA_MAX, 4);
-    if (service_start(service, &error) != WEIR_OK)
+    if (start(service, &error) != WEIR_OK)
         return SERVICE_EXIT_FAILED;
     weir_log(WEIR_LOG_INFO, "service.started", WEIR_STR("version", WEIR_VERSION),
         WEIR_INT("pid", getpid()),

@@ -126,5 +126,6 @@ service_meter_init(service_meter *meter, const weir_service_parts *parts, weir_m
         .era_raised = inner->era_raised != NULL ? meter_era_raised : NULL,
         .round_end = meter_round_end,
         .committed = meter_committed,
+        .custody = inner->custody,
     };
 }

@@ -69,6 +69,7 @@ struct weir_service_private {
     char unready[160];           /* "": ready */
     bool serving;                /* told to health */
     bool listening;              /* the servers have started */
+    bool set_aside;              /* the last start failed at a record that is out of the way now */
     bool serves;                 /* `serve` was done: `drain` comes before the shell's end */
     weir_rpc_channel *channels[WEIR_SERVICE_COUNT];
     char run_dir[1024];

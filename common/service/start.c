@@ -205,6 +205,7 @@ begin_shell(weir_service *service, weir_error *reterr)
         .inbox_events_max = common->inbox_events_max,
         .inbox_bytes_max = common->inbox_bytes_max,
         .linger_ms = parts->linger_ms,
+        .set_aside = &service->private->set_aside,
         .disk_low_bytes = common->store_low_water_bytes,
         .fatal = shell_failed,
         .thread_start = parts->thread_start != NULL ? shell_thread_start : NULL,

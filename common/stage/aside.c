@@ -121,21 +121,23 @@ move_aside(weir_stage *stage, const char *why, weir_error *reterr)
     return code;
 }
 
-void
+bool
 weir_stage_abandon(weir_stage *stage, const weir_error *why)
 {
     weir_error error = { .code = WEIR_OK };
 
     if (why->code != WEIR_CORRUPT || stage->damaged.size == 0 || is_custody(stage))
-        return;
+        return false;
     if (stage->aside_count >= WEIR_STAGE_ASIDE_MAX) {
         weir_log(WEIR_LOG_ERROR, "database.damaged", WEIR_INT("set_aside", stage->aside_count),
             WEIR_STR("message", "too many records do not decode: see the runbook"));
-        return;
+        return false;
     }
     weir_batch_clear(stage->batch);
-    if (move_aside(stage, why->message, &error) != WEIR_OK)
-        weir_log(WEIR_LOG_ERROR, "record.not_set_aside", WEIR_STR("message", error.message));
+    if (move_aside(stage, why->message, &error) == WEIR_OK)
+        return true;
+    weir_log(WEIR_LOG_ERROR, "record.not_set_aside", WEIR_STR("message", error.message));
+    return false;
 }
 
 /* ---- an event that met a record of custody ---- */

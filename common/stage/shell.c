@@ -550,7 +550,7 @@ core_main(void *arg)
         code = weir_stage_stop_clean(shell->stage, &error);
     }
     if (code != WEIR_OK) {
-        weir_stage_abandon(shell->stage, &error);
+        (void)weir_stage_abandon(shell->stage, &error);
         shell->options.fatal(shell->options.ud, &error);
     }
     return NULL;
@@ -566,6 +566,7 @@ start_stage(weir_shell *shell, weir_error *reterr)
         .store = shell->options.store,
         .ops = shell->options.ops,
         .core = shell->options.core,
+        .set_aside = shell->options.set_aside,
         .env = { .ud = shell, .reply = env_reply, .job = env_job, .send = env_send },
     };
 

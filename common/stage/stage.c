@@ -122,7 +122,10 @@ weir_stage_create(const weir_stage_options *options, int64_t now_ms, uint64_t ra
 
     const weir_code code = start_all(stage, reterr);
     if (code != WEIR_OK) {
-        weir_stage_abandon(stage, reterr);
+        const bool moved = weir_stage_abandon(stage, reterr);
+
+        if (options->set_aside != NULL)
+            *options->set_aside = moved;
         weir_stage_destroy(&stage);
         return code;
     }

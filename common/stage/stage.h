@@ -104,6 +104,8 @@ typedef struct weir_stage_options {
     weir_stage_env env;
     uint64_t initial_era;     /* of a new database: 1 */
     uint32_t credit_rows_max; /* upper bound of the credit given on each link; 0: 1024 */
+    bool *set_aside;          /* true after weir_stage_create failed and did something about it: a
+                                 further try is without the record that it could not read; may be NULL */
 } weir_stage_options;
 
 /* Start identity, links and core, and commit the first round; nothing is released before
@@ -128,9 +130,9 @@ bool weir_stage_is_full(const weir_stage *stage);
 /* One synced batch (none if nothing was written). */
 weir_code weir_stage_commit(weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
 /* A handler, the commit or the start has failed and the process will end: when a damaged record was
- * the reason, move it aside, so that the next start is without it.  Nothing else may be called
- * afterwards but weir_stage_destroy. */
-void weir_stage_abandon(weir_stage *stage, const weir_error *why);
+ * the reason, move it aside, so that the next start is without it (true).  Nothing else may be
+ * called afterwards but weir_stage_destroy. */
+bool weir_stage_abandon(weir_stage *stage, const weir_error *why);
 /* Let replies, jobs, rows, acks out; *ret_wake_ms: call again by then, with or without events (wall
  * clock). */
 weir_code weir_stage_release(weir_stage *stage, int64_t *ret_wake_ms,

@@ -415,6 +415,9 @@ is_foreign(auditor *self, gateway_look *look, const Weir__Internal__V1__IndexedD
     const weir_code code = gateway_look_document(look, seen->document->collection_no,
         seen->document->document_id, &record, self->reterr);
 
+    *ret_foreign = false;
+    if (code == WEIR_CORRUPT) /* custody that nobody can read now is not foreign */
+        return WEIR_OK;
     *ret_foreign = code == WEIR_OK &&
         (record == NULL || seen->is_stray || seen->greatest_revision > record->newest_revision ||
             seen->deleted_below > record->deleted_below);
@@ -474,6 +477,10 @@ pick_letters(auditor *self, const endings_page *seen, page *into)
 
         code = gateway_look_revision(&look, letter->document->collection_no,
             letter->document->document_id, letter->revision, &record, self->reterr);
+        if (code == WEIR_CORRUPT) { /* custody that nobody can read now */
+            code = WEIR_OK;
+            continue;
+        }
         if (code == WEIR_OK &&
             (record == NULL || record->state != WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_FAILED ||
                 record->epoch != letter->epoch))

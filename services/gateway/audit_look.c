@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/limits.h"
+#include "common/base/log.h"
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
 #include "services/gateway/keys.h"
@@ -40,6 +41,7 @@ typedef struct seen_revision {
 typedef struct seen_document {
     int64_t newest, oldest, deleted_below;
     size_t first, count; /* of the revisions */
+    bool is_damaged;     /* a record of it does not decode */
 } seen_document;
 
 typedef struct looker {
@@ -140,6 +142,19 @@ read_revision(looker *self, gateway_look *look, size_t at, int64_t number, int64
     return look_at_source(self, look, seen);
 }
 
+/* A record of custody that does not decode is for whoever restores it; the others are looked at. */
+static weir_code
+pass_over_damage(looker *self, size_t at, weir_code code)
+{
+    if (code != WEIR_CORRUPT)
+        return code;
+    weir_log(WEIR_LOG_ERROR, "audit.passed_over",
+        WEIR_STR("document_id", self->look->refs[at].document_id),
+        WEIR_STR("message", self->reterr->message));
+    self->documents[at].is_damaged = true;
+    return WEIR_OK;
+}
+
 static weir_code
 read_document(looker *self, gateway_look *look, size_t at)
 {
@@ -235,7 +250,7 @@ read_records(looker *self, uint64_t ret_sent[2])
         code = weir_link_outbox_end(look.store, look.snapshot, weir_link_number(links[i], 0, 0),
             &ret_sent[i], self->reterr);
     for (size_t i = 0; i < self->look->count && code == WEIR_OK; i++)
-        code = read_document(self, &look, i);
+        code = pass_over_damage(self, i, read_document(self, &look, i));
     if (code == WEIR_OK && has_state(self, GATEWAY_AUDIT_PENDING))
         code = read_backlog(self, &look);
     gateway_look_end(&look);
@@ -642,6 +657,10 @@ compare_document(looker *self, gateway_look *look, size_t at)
     weir_code code =
         gateway_look_document(look, ref->collection_no, ref->document_id, &record, self->reterr);
 
+    if (seen->is_damaged || code == WEIR_CORRUPT) {
+        self->look->is_judged[at] = false;
+        return WEIR_OK;
+    }
     if (code != WEIR_OK)
         return code;
     self->look->is_judged[at] = (record != NULL ? record->newest_revision : 0) == seen->newest &&

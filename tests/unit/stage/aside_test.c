@@ -207,7 +207,7 @@ a_record_met_at_work_ends_the_process_and_is_aside_afterwards(void **state)
     (void)state;
     put_damage(own_key);
     assert_int_equal(ask(ASK_READ_OWN, &failure), WEIR_CORRUPT);
-    weir_stage_abandon(r.stage, &failure);
+    (void)weir_stage_abandon(r.stage, &failure);
     rig_crash(&r);
     RIG_OK(rig_start(&r, error));
     expect_aside(own_key);
@@ -224,7 +224,7 @@ what_the_failed_round_wrote_is_not_there(void **state)
     put_damage(own_key);
     weir_batch_put(weir_stage_batch(r.stage), weir_bytes_str("Z"), weir_bytes_str("half"));
     assert_int_equal(ask(ASK_READ_OWN, &failure), WEIR_CORRUPT);
-    weir_stage_abandon(r.stage, &failure);
+    (void)weir_stage_abandon(r.stage, &failure);
     assert_false(is_stored("Z", &value));
     rig_crash(&r);
     RIG_OK(rig_start(&r, error));
@@ -237,7 +237,7 @@ another_failure_sets_nothing_aside(void **state)
     const weir_error failure = { .code = WEIR_STORE_IO, .message = "the disk" };
 
     (void)state;
-    weir_stage_abandon(r.stage, &failure);
+    (void)weir_stage_abandon(r.stage, &failure);
     assert_int_equal(rig_keys(&r, 'x'), 0);
 }
 
@@ -265,7 +265,7 @@ a_handler_that_had_written_already_ends_the_process(void **state)
     (void)state;
     put_damage(custody_key);
     assert_int_equal(ask(ASK_WRITE_THEN_READ_CUSTODY, &failure), WEIR_CORRUPT);
-    weir_stage_abandon(r.stage, &failure);
+    (void)weir_stage_abandon(r.stage, &failure);
     assert_int_equal(rig_keys(&r, 'x'), 0);
     rig_crash(&r);
     RIG_OK(rig_start(&r, error));
@@ -314,7 +314,7 @@ too_many_records_are_no_accident(void **state)
     RIG_OK(rig_start(&r, error));
     put_damage(own_key);
     assert_int_equal(ask(ASK_READ_OWN, &failure), WEIR_CORRUPT);
-    weir_stage_abandon(r.stage, &failure);
+    (void)weir_stage_abandon(r.stage, &failure);
     assert_true(is_stored(own_key, &value));
     rig_crash(&r);
     RIG_OK(rig_start(&r, error));
