@@ -104,8 +104,8 @@ typedef struct weir_stage_options {
     weir_stage_env env;
     uint64_t initial_era;     /* of a new database: 1 */
     uint32_t credit_rows_max; /* upper bound of the credit given on each link; 0: 1024 */
-    bool *set_aside;          /* true after weir_stage_create failed and did something about it: a
-                                 further try is without the record that it could not read; may be NULL */
+    bool *set_aside;          /* set when weir_stage_create fails: the record that it could not read
+                                 is out of the way, so a further try is without it; may be NULL */
 } weir_stage_options;
 
 /* Start identity, links and core, and commit the first round; nothing is released before
