@@ -50,6 +50,8 @@ typedef struct looker {
     weir_arena *arena;
     int64_t until_ms;
     uint64_t era;
+    /* A peer that was not lost since knows what it was seeded with in an earlier era. */
+    uint64_t lost_era[WEIR_SERVICE_COUNT];
     seen_document *documents;
     seen_revision *revisions;
     size_t revision_count, revision_capacity;
@@ -414,7 +416,8 @@ ask_indexer(looker *self)
     const weir_code code = ask(self, self->self->indexer, "AuditDocuments", &request.base, &answer);
     if (code != WEIR_OK)
         return code;
-    if (!answer->complete || answer->era != self->era || answer->seeded_era < self->era ||
+    if (!answer->complete || answer->era != self->era ||
+        answer->seeded_era < self->lost_era[WEIR_SERVICE_INDEXER] ||
         answer->n_documents != self->look->count)
         return not_now(self, "the indexer is not whole in this era yet");
     self->indexed = answer;
@@ -434,7 +437,7 @@ ask_reconciler(looker *self)
         ask(self, self->self->reconciler, "AuditEndings", &request.base, &answer);
     if (code != WEIR_OK)
         return code;
-    if (answer->era != self->era || answer->seeded_era < self->era)
+    if (answer->era != self->era || answer->seeded_era < self->lost_era[WEIR_SERVICE_RECONCILER])
         return not_now(self, "the reconciler is not whole in this era yet");
     self->endings = answer;
     return WEIR_OK;
@@ -730,6 +733,7 @@ gateway_audit_look_at(gateway *self, const gateway_audit_ref *refs, size_t count
 
     gateway_core_published(self->core, &published);
     look.era = published.era;
+    memcpy(look.lost_era, published.lost_era, sizeof look.lost_era);
     *ret_look = (gateway_audit_look){ .refs = refs,
         .count = count,
         .is_judged = weir_arena_alloc_zero(arena, (count + 1) * sizeof(bool)) };

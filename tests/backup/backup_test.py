@@ -177,6 +177,19 @@ class BackupTest(OwnSuiteTest):
         self.check_found(client, told, collection)
         self.check_letters(client, told, collection)
         self.check_counts(client, told, collection)
+        self.check_audit(client)
+
+    def check_audit(self, client):
+        """The services' own comparison finds nothing; dry, so that it does not mend what it is to find."""
+
+        def audit():
+            self.found = client.call("RunAudit", deadline=60, dry_run=True)
+            return self.found.inconsistency_count == 0 and self.found.checked_count > 0
+
+        try:
+            wait_for(audit, "an audit that finds nothing")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.found} {client.ListInconsistencies()}") from error
 
     def check_works(self, client, collection="c"):
         """New work of every kind, on a document that is there and on a new one."""
