@@ -441,8 +441,8 @@ gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link,
     const weir_service_id to = weir_link_spec_of(link)->to;
     if ((news & WEIR_LINK_NEWS_ALARM) != 0 && was_put_back(core, &status))
         return weir_error_set(reterr, WEIR_CORRUPT,
-            "the gateway's database is older than it was: restore a backup with `weir restore` "
-            "(towards the %s: %s)",
+            "the gateway's database is older than it was: restore a backup with `weir restore`, or "
+            "make do with what is in it: `weir restore --in-place` (towards the %s: %s)",
             weir_service_name(to), status.alarm);
     if ((news & WEIR_LINK_NEWS_ALARM) != 0 && status.alarm_era == weir_stage_era(stage) &&
         is_known(core, to))

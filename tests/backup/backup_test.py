@@ -333,6 +333,29 @@ class BackupTest(OwnSuiteTest):
         self.check_works(client)
         self.check_databases(suite)
 
+    def test_a_gateway_put_back_by_hand_stops_and_in_place_makes_a_suite_of_it(self):
+        suite = self.new_suite().up()
+        client = suite.client()
+        told = self.fill(client, count=10)
+        weir("backup", self.dir, "--data", suite.data)
+        for number in range(20):
+            client.IngestDocument(collection_id="c", document_id=f"later-{number}", text="not in the backup", wait=20)
+        suite.down()
+        db = os.path.join(suite.data, "gateway", "db")
+        shutil.rmtree(db)
+        shutil.copytree(os.path.join(self.dir, "gateway"), db)
+        supervisor = subprocess.Popen(
+            suite.arguments(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.addCleanup(supervisor.wait, 30)
+        wait_for(lambda: "weir restore --in-place" in suite.log_tails(), "the gateway to say what to do", 30)
+        suite.down()
+        weir("restore", "--in-place", "--data", suite.data)
+        suite.up()
+        self.check_found(suite.client(), told)
+        self.check(suite.client(), told)
+        self.check_databases(suite)
+
     # -- what is refused, before anything is changed --
 
     def test_a_backup_that_is_not_whole_is_refused_and_half_a_restore_never_starts(self):
