@@ -128,9 +128,9 @@ class DiskTest(ChaosTest):
             flush=True,
         )
 
-    def check(self, suite, work, losses=0):
+    def check(self, suite, work, losses=0, drains=True):
         self.journal.close()
-        return super().check(suite, work, losses)
+        return super().check(suite, work, losses, drains)
 
     def look_around(self, names, when):
         """Reads work, whatever the disk."""

@@ -312,12 +312,14 @@ class ChaosTest(harness.OwnSuiteTest):
                     waits.append((link.link, link.state, link.settled, link.next, link.alarm))
         return waits
 
-    def check(self, suite, work, losses=0):
-        """Stop the suite, read what it holds, and judge."""
+    def check(self, suite, work, losses=0, drains=True):
+        """Stop the suite, read what it holds, and judge.  drains False: processes that faults have left maimed may end
+        as they like."""
         self.quiet(suite)
         verified = suite.verify_index()
         self.assertEqual(list(verified.findings), [])
-        self.assertEqual(set(suite.down().values()), {0}, "a service did not end by a drain")
+        ended = suite.down()
+        self.assertTrue(not drains or set(ended.values()) == {0}, f"a service did not end by a drain: {ended}")
         began = time.monotonic()
         judge = history_checker.Checker(history.read(work.histories), suite.scan(), losses)
         for violation in judge.run()[:20]:
