@@ -13,7 +13,8 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from rig import COLLECTION, ChaosTest, compare, ends_of_good, harness  # noqa: E402  pylint: disable=wrong-import-position
+from rig import COLLECTION, ChaosTest, compare, ends_of_good  # noqa: E402  pylint: disable=wrong-import-position
+from rig import harness  # noqa: E402  pylint: disable=wrong-import-position
 
 SEED = int(os.environ.get("WEIR_SEED", random.SystemRandom().randrange(1 << 32)))
 DOCUMENTS = int(os.environ.get("WEIR_DOCUMENTS", "400"))
