@@ -6,6 +6,7 @@ it is decided.  A healthy suite must never have had one inconsistency, whatever 
 
 import os
 import random
+import shutil
 import subprocess
 import threading
 import time
@@ -15,7 +16,7 @@ from harness import BUILD, SERVICES, state_name, wait_for
 
 STORE_EDIT = os.path.join(BUILD, "tests", "store-edit")
 SEED = int(os.environ.get("WEIR_SEED", random.SystemRandom().randrange(1 << 32)))
-LOAD_S = float(os.environ.get("WEIR_AUDIT_LOAD_S", "12"))
+LOAD_S = float(os.environ.get("WEIR_SECONDS", "10"))
 VERIFY = "/weir.internal.v1.IndexerService/VerifyIndex"
 JOURNAL = "/weir.internal.v1.ReconcilerService/GetJournal"
 TEXT = "The audit compares what five services know of the document {}. It is about {} and nothing else."
@@ -320,6 +321,28 @@ class Healthy(AuditTest):
         self.assertEqual(self.listed(resolved=True), [])
         wait_for(lambda: self.metric("weir_audit_pass_age_seconds") > 0, "a whole pass", 30)
         self.assertEqual(self.metric("weir_inconsistencies"), 0)
+
+
+    def test_none_while_lost_volumes_are_brought_back(self):
+        self.start("audit.interval=1s", "audit.documents_per_second=2000", "gateway.status_interval_ms=200")
+        good = [f"d-{i}" for i in range(60)]
+        bad = [f"bad-{i}" for i in range(5)]
+        for document in good:
+            self.ingest(document)
+        for document in bad:
+            self.ingest(document, text=" ")
+        self.client.DeleteDocument(collection_id=self.name, document_id=good.pop())
+        self.client.stubborn("WaitCollection", each=60, collection_id=self.name, timeout=50)
+        for service in ("indexer", "reconciler", "embedder"):
+            self.suite.down()
+            shutil.rmtree(os.path.join(self.suite.data, service))
+            self.suite.up()
+            self.client = self.suite.client()
+            for document in good:
+                self.wait_state(document, "READY")
+            wait_for(lambda: len(self.client.ListDeadLetters().dead_letters) == len(bad), "the dead letters")
+            self.assertEqual(self.audit().inconsistency_count, 0, service)
+            self.assertEqual(self.listed(resolved=True), [], service)
 
 
 if __name__ == "__main__":
