@@ -158,6 +158,7 @@ def document_lines(document, revisions, ready=0, deleted=0, run=1, chunks=1):
             failure = {"stage": 2, "code": 38, "attemptCount": 1}
             letter = {"epoch": "1", "contentSha256": hashed(text), "failure": failure}
             yield line("reconciler", "dead_letter", tenant="default", **at(document, number), value=letter)
+            yield line("reconciler", "dead_letter_by_time", tenant="default", **at(document, number), number=1)
     known = {"readyRevision": str(ready), "deletedBelow": str(deleted)}
     if ready:
         known.update(readyEpoch=str(run), readyChunkCount=chunks)
@@ -434,6 +435,8 @@ IN_SCAN = {
     "a forgotten tombstone": ("I11", lambda p: p.value("indexer", "register", **B).update(deletedBelow="0")),
     "READY below its tombstone": ("I11", lambda p: p.value("gateway", "document", **B).update(deletedBelow="3")),
     "no dead letter": ("I13", lambda p: p.drop("reconciler", "dead_letter")),
+    "a dead letter that is not listed by time": ("I13", lambda p: p.drop("reconciler", "dead_letter_by_time")),
+    "an inconsistency left": ("I28", lambda p: p.add("gateway", "inconsistency", number=1, value={"revision": "1"})),
     "two dead letters": ("I13", lambda p: p.repeat("reconciler", "dead_letter")),
     "a dead letter of a READY one": (
         "I13", lambda p: p.add("reconciler", "dead_letter", **at("a", 2), tenant="default", value={})),

@@ -257,6 +257,9 @@ class Comparison:
                     self.report("I13", document, f"revision {revision} is {state}, and has {len(letters)} dead letters")
                 for letter in letters:
                     self.check_letter(document, revision, value, letter)
+        by_time = {(*self.scan.name(line), line["revision"]) for line in self.scan.of("reconciler", "dead_letter_by_time")}
+        for key in by_time ^ self.scan.letters.keys():
+            self.report("I13", key[:3], f"a dead letter of revision {key[3]} is listed in one order and not in the other")
         for key in self.scan.letters:
             if key[3] not in self.scan.revisions.get(key[:3], {}):
                 self.report("I13", key[:3], f"a dead letter of revision {key[3]}, which is none")
@@ -341,6 +344,9 @@ class Comparison:
                 self.report("I2", None, f"{name}: {following - 1 - cursors.get(link, 0)} rows wait though all is quiet")
 
     def check_left_over(self):
+        for line in self.scan.of("gateway", "inconsistency"):
+            if not line["value"].get("resolution"):
+                self.report("I28", None, f"the audit found, and nothing resolved: {line['value']}")
         for database in ("ingest", "embedder"):
             for line in self.scan.of(database, "deferred"):
                 self.report("I2", self.scan.name(line), f"{database} keeps deferred work: {line['value']}")
