@@ -257,7 +257,8 @@ class Comparison:
                     self.report("I13", document, f"revision {revision} is {state}, and has {len(letters)} dead letters")
                 for letter in letters:
                     self.check_letter(document, revision, value, letter)
-        by_time = {(*self.scan.name(line), line["revision"]) for line in self.scan.of("reconciler", "dead_letter_by_time")}
+        timed = self.scan.of("reconciler", "dead_letter_by_time")
+        by_time = {(*self.scan.name(line), line["revision"]) for line in timed}
         for key in by_time ^ self.scan.letters.keys():
             self.report("I13", key[:3], f"a dead letter of revision {key[3]} is listed in one order and not in the other")
         for key in self.scan.letters:
