@@ -260,7 +260,7 @@ class Comparison:
         timed = self.scan.of("reconciler", "dead_letter_by_time")
         by_time = {(*self.scan.name(line), line["revision"]) for line in timed}
         for key in by_time ^ self.scan.letters.keys():
-            self.report("I13", key[:3], f"a dead letter of revision {key[3]} is listed in one order and not in the other")
+            self.report("I13", key[:3], f"the dead letter of {key[3]} is listed in one order and not in the other")
         for key in self.scan.letters:
             if key[3] not in self.scan.revisions.get(key[:3], {}):
                 self.report("I13", key[:3], f"a dead letter of revision {key[3]}, which is none")
