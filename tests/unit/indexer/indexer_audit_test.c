@@ -114,6 +114,22 @@ each_part_that_is_missing_is_found(void **state)
 }
 
 static void
+a_row_of_the_index_too_many_is_found(void **state)
+{
+    world *self = *state;
+    const indexer_try owner = { "a", 1, 1 };
+    const uint32_t ordinal = 3;
+    const float vector[WORLD_DIMENSION] = { 1 };
+
+    put_document(self, "a", 1, 3);
+    CHECK_OK(indexer_index_add(indexer_collections_find(&self->core->collections, WORLD_COLLECTION)
+                                   ->index,
+        &owner, &ordinal, vector, 1, &error));
+    assert_false(audit(self, "a")->is_whole);
+    assert_non_null(strstr(audit(self, "a")->finding, "4 rows in the index"));
+}
+
+static void
 chunks_that_no_register_names_are_strays_but_not_while_any_are_cleared(void **state)
 {
     world *self = *state;
@@ -259,6 +275,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_whole_document_has_no_finding),
         TEST(each_part_that_is_missing_is_found),
+        TEST(a_row_of_the_index_too_many_is_found),
         TEST(chunks_that_no_register_names_are_strays_but_not_while_any_are_cleared),
         TEST(the_walk_names_each_document_once_and_each_stray),
         TEST(a_check_leaves_a_whole_document_as_it_is),
