@@ -37,6 +37,7 @@ enum {
     LOST_EVERY_MS = 2000,
     TICK_MS = 2000,
     CURSOR_EVERY_MS = 10000,
+    RUN_RETRY_MS = 1000,
 };
 
 /* Where a pass stands. */
@@ -51,7 +52,8 @@ struct gateway_audit {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool stopping, is_joined;
-    uint64_t documents; /* atomic */
+    bool is_run_under_way; /* atomic; a RunAudit holds a worker of the pool, so one at a time */
+    uint64_t documents;    /* atomic */
 };
 
 enum { FINDINGS_SEEN_MAX = 1000 };
@@ -552,8 +554,8 @@ step(auditor *self, cursor *at, size_t *ret_cost, bool *ret_over)
 
 /* ---- RunAudit ---- */
 
-weir_code
-gateway_audit_run_now(gateway_audit *audit, gateway_audit_run *run, weir_error *reterr)
+static weir_code
+run_all(gateway_audit *audit, gateway_audit_run *run, weir_error *reterr)
 {
     auditor self = { .audit = audit,
         .self = audit->self,
@@ -588,6 +590,19 @@ gateway_audit_run_now(gateway_audit *audit, gateway_audit_run *run, weir_error *
     return weir_error_set(reterr, WEIR_TIMEOUT,
         "the time was over after %llu documents; give it more, or name a collection",
         (unsigned long long)run->checked);
+}
+
+weir_code
+gateway_audit_run_now(gateway_audit *audit, gateway_audit_run *run, weir_error *reterr)
+{
+    if (__atomic_exchange_n(&audit->is_run_under_way, true, __ATOMIC_ACQUIRE)) {
+        weir_error_set(reterr, WEIR_QUEUE_FULL, "another audit runs; begin this one after it");
+        reterr->retry_after_ms = RUN_RETRY_MS;
+        return WEIR_QUEUE_FULL;
+    }
+    const weir_code code = run_all(audit, run, reterr);
+    __atomic_store_n(&audit->is_run_under_way, false, __ATOMIC_RELEASE);
+    return code;
 }
 
 /* ---- what is open ---- */

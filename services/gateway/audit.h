@@ -35,7 +35,8 @@ typedef struct gateway_audit_run {
     int64_t until_ms; /* monotonic */
     uint64_t checked, found, repaired;
 } gateway_audit_run;
-/* On a thread that may wait.  WEIR_TIMEOUT, WEIR_SERVICE_UNAVAILABLE: the counts are of a part. */
+/* On a thread that may wait.  WEIR_QUEUE_FULL: another one runs.  WEIR_TIMEOUT,
+ * WEIR_SERVICE_UNAVAILABLE: the counts are of a part. */
 weir_code gateway_audit_run_now(gateway_audit *audit, gateway_audit_run *run,
     weir_error *reterr) WEIR_MUST_CHECK;
 

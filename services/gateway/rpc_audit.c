@@ -1,8 +1,8 @@
 /*
  * rpc_audit.c - RunAudit, ListInconsistencies and ResolveInconsistency.
  *
- * A run waits on a worker of the pool, as many at once as there are places; the decision about an
- * inconsistency is one step of the core.
+ * A run waits on a worker of the pool, one at a time; the decision about an inconsistency is one
+ * step of the core.
  */
 #include "common/base/clock.h"
 #include "common/base/limits.h"

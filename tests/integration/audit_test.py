@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import harness
 from harness import BUILD, SERVICES, state_name, wait_for
@@ -219,13 +220,21 @@ class Planted(AuditTest):
         self.wait_closed()
         self.assert_found("vector", "the indexer does not have it", "REDRIVE")
 
-        before = self.audit(dry_run=True)
+        before = self.run_two_at_once()
         self.assertEqual(before.inconsistency_count, before.repaired_count + 1, before)
         self.assertEqual(len(self.listed()), 0)
         self.check_run(before)
         self.check_healed(whole)
         self.decide()
         self.assertEqual(self.audit().inconsistency_count, 0)
+
+    def run_two_at_once(self):
+        """Each takes longer than a second, for what is seen twice: so one of them is refused."""
+        with ThreadPoolExecutor(2) as pool:
+            runs = [pool.submit(self.audit, dry_run=True) for _ in range(2)]
+        failed = [run.exception() for run in runs if run.exception()]
+        self.assertEqual([it.code() for it in failed], [harness.grpc.StatusCode.RESOURCE_EXHAUSTED], failed)
+        return next(run.result() for run in runs if not run.exception())
 
     def check_run(self, before):
         run = self.audit(request_id="run-1")
