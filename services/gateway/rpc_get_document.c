@@ -6,6 +6,9 @@
  * or PROCESSING; what it says is recorded by the core before the answer leaves, so no later read
  * goes back.  Stage and progress come from the reconciler's journal if it answers soon.  No thread
  * waits: the flow goes on where the last answer arrives.
+ *
+ * The answer is of one instant: when a newer revision, a new run or a delete came while others were
+ * asked, what they said is of another one, and the look begins anew.
  */
 #include <stdio.h>
 
@@ -99,12 +102,14 @@ find(get_flow *flow, weir_error *reterr)
 static void
 answer(get_flow *flow)
 {
-    const int64_t before = flow->found.number;
+    const int64_t number = flow->found.number;
+    const int64_t epoch = flow->found.revision->epoch;
     weir_error error = { .code = WEIR_OK };
 
     if (find(flow, &error) != WEIR_OK)
         weir_rpc_fail(flow->call, &error);
-    else if (flow->found.number == before && !is_unconfirmed(&flow->found))
+    else if (flow->found.number == number && flow->found.revision->epoch == epoch &&
+        !is_unconfirmed(&flow->found))
         reply(flow);
     else
         begin_look(flow);
