@@ -19,6 +19,9 @@ const weir_config_key weir_embedder_config_keys[] = {
         "Tokens of one run of the model, padding included"),
     KEY(BYTES, embedder.cache_bytes_max, "embedder.cache_bytes_max", "1GiB", 0, 1024 * GIB_,
         "Vectors kept on disk by the text they belong to; 0: none"),
+    KEY(DURATION, embedder.retry.crash_watch_ms, "embedder.crash_watch_ms", "5000", 0, 600000,
+        "How long a process must live without the work under which the last one ended before that "
+        "is counted; 0: it is counted at once"),
     KEY(U32, embedder.retry.crashes_max, "embedder.crashes_max", "3", 1, 100,
         "Ends of the process over one row before its document is given up with WORKER_KILLED"),
     KEY(DURATION, embedder.retry.defer_after_ms, "embedder.defer_after_ms", "2000", 10, 600000,

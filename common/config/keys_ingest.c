@@ -15,6 +15,9 @@ const weir_config_key weir_ingest_config_keys[] = {
         "Longest wait between two retries"),
     KEY(U32, ingest.chunks_per_document_max, "ingest.chunks_per_document_max", "20000", 1, 20000,
         "Chunks of one document above which it is given up with TOO_MANY_CHUNKS"),
+    KEY(DURATION, ingest.retry.crash_watch_ms, "ingest.crash_watch_ms", "5000", 0, 600000,
+        "How long a process must live without the work under which the last one ended before that "
+        "is counted; 0: it is counted at once"),
     KEY(U32, ingest.retry.crashes_max, "ingest.crashes_max", "3", 1, 100,
         "Ends of the process over one document before it is given up with WORKER_KILLED"),
     KEY(DURATION, ingest.retry.defer_after_ms, "ingest.defer_after_ms", "2000", 10, 600000,

@@ -73,6 +73,7 @@ typedef struct weir_gateway_config {
 typedef struct weir_retry_config {
     uint32_t attempts_max;
     uint32_t crashes_max;
+    uint32_t crash_watch_ms; /* before a crash is counted; 0: it is at once */
     uint32_t backoff_base_ms;
     uint32_t backoff_max_ms;
     uint32_t defer_after_ms;

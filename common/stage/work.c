@@ -3,10 +3,9 @@
  * the rules.
  *
  * A crash at any line leaves either the row unsettled at its sender (it comes again), or its
- * DeferredRecord here.  A record's crash_count is raised in the round before its work begins and
- * cleared by the round that takes the result, so what the count says after a start is how many
- * processes ended while this row was at work.  Work with a raised count runs alone, so that a
- * neighbour is never blamed.
+ * DeferredRecord here.  A record is marked as at work in the round before its work begins, and the
+ * mark is taken away by the round that takes the result, so a mark that is there after a start says
+ * that a process ended meanwhile.
  */
 #include "common/stage/work.h"
 
@@ -168,7 +167,7 @@ defer(weir_work *work, weir_stage *stage, weir_work_item *item, bool parked)
         item->record->since_ms = weir_stage_now_ms(stage);
     item->record->due_ms = weir_stage_now_ms(stage) +
         (parked ? outage_wait_ms(work, stage, item) : retry_wait_ms(work, stage, item));
-    item->record->crash_count = 0;
+    work_record_clear(item->record);
     item->record->parked = parked;
     work_record_put(work, stage, item, is_new);
     work_record_plan(work, item, item->record->due_ms);
@@ -308,7 +307,7 @@ set_head_aside(weir_work *work, weir_stage *stage, bool is_behind)
     }
     WEIR_FP("work.set_aside.before");
     weir_work_item *item = pop_head(work, stage);
-    item->record->crash_count = item->state == WORK_RUNNING ? 1 : 0;
+    item->record->at_work_ms = item->state == WORK_RUNNING ? weir_stage_now_ms(stage) : 0;
     item->record->due_ms = is_behind ? 0 : weir_stage_now_ms(stage);
     work_record_put(work, stage, item, true);
     if (item->state == WORK_RUNNING) {
@@ -453,7 +452,8 @@ quarantine(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error 
     weir_error killed;
 
     weir_error_set(&killed, WEIR_WORKER_KILLED,
-        "the process ended %u times over this document; it is set aside so that others go on",
+        "the process ended %u times while it worked on this document alone; it is set aside so "
+        "that others go on",
         item->record->crash_count);
     WEIR_FP("work.quarantine.before");
     item->record->attempt_count++;
@@ -463,13 +463,14 @@ quarantine(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error 
     return code;
 }
 
-/* Its crash count is raised in this round, so before the work begins. */
+/* It is marked as at work in this round, so before the work begins. */
 static weir_code
 begin_deferred(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error *reterr)
 {
     WEIR_FP("work.deferred.before");
-    item->alone = item->record->crash_count > 0;
-    item->record->crash_count++;
+    item->alone = work_record_is_suspect(item->record);
+    item->record->alone = item->alone;
+    item->record->at_work_ms = weir_stage_now_ms(stage);
     work_record_put(work, stage, item, false);
     item->next = work->active;
     work->active = item;
@@ -491,6 +492,32 @@ start_alone(weir_work *work, weir_stage *stage, weir_error *reterr)
     return WEIR_OK;
 }
 
+/* A crash is in question, of this item or of another: it has its turn when that is decided. */
+static weir_code
+await_watch(weir_work *work, weir_stage *stage, weir_work_item *item)
+{
+    if (work_record_has_open_crash(item->record) && item->record->watch_boot == 0) {
+        item->record->watch_boot = weir_stage_identity(stage)->boot_counter;
+        work_record_put(work, stage, item, false);
+    }
+    work_record_plan(work, item, work->watch_until_ms);
+    work_item_destroy(work, item);
+    return WEIR_OK;
+}
+
+/* Does the crash count?  Not if the process that watched ended as well. */
+static void
+decide_crash(weir_work *work, weir_stage *stage, weir_work_item *item)
+{
+    work_record *record = item->record;
+
+    if (record->watch_boot == 0 || record->watch_boot == weir_stage_identity(stage)->boot_counter)
+        record->crash_count++;
+    record->at_work_ms = 0;
+    record->watch_boot = 0;
+    work_record_put(work, stage, item, false);
+}
+
 /* Decide about a deferred item that is due; takes it over. */
 static weir_code
 start_deferred(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error *reterr)
@@ -502,10 +529,14 @@ start_deferred(weir_work *work, weir_stage *stage, weir_work_item *item, weir_er
         work_item_destroy(work, item);
         return WEIR_OK;
     }
+    if (!work_record_is_suspect(item->record))
+        return begin_deferred(work, stage, item, reterr);
+    if (weir_stage_now_ms(stage) < work->watch_until_ms)
+        return await_watch(work, stage, item);
+    if (work_record_has_open_crash(item->record))
+        decide_crash(work, stage, item);
     if (item->record->crash_count >= work->policy.crashes_max)
         return quarantine(work, stage, item, reterr);
-    if (item->record->crash_count == 0)
-        return begin_deferred(work, stage, item, reterr);
     work->alone_next = item;
     return start_alone(work, stage, reterr);
 }
@@ -614,6 +645,8 @@ heed_clock(weir_work *work, int64_t now_ms)
 
         work_due_clip(&work->due, latest_ms, latest_ms);
         work->head_since_ms = now_ms;
+        if (work->watch_until_ms > latest_ms)
+            work->watch_until_ms = latest_ms;
     }
     work->round_ms = now_ms;
 }
@@ -714,7 +747,7 @@ end_run(weir_work *work, weir_work_item *item)
 static void
 queue_behind(weir_work *work, weir_stage *stage, weir_work_item *item)
 {
-    item->record->crash_count = 0;
+    work_record_clear(item->record);
     item->record->due_ms = 0;
     work_record_put(work, stage, item, false);
 }
@@ -762,8 +795,8 @@ weir_work_abandon(weir_work *work, weir_stage *stage, weir_work_item *item, weir
         return WEIR_OK;
     unlink_active(work, item);
     if (!item->dropped) {
-        weir_assert(item->record->crash_count > 0);
-        item->record->crash_count--;
+        weir_assert(item->record->at_work_ms != 0);
+        item->record->at_work_ms = 0;
         work_record_put(work, stage, item, false);
     }
     work_item_destroy(work, item);

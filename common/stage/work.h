@@ -5,9 +5,14 @@
  * for a retry or an outage, or is not done after two seconds at the head of the window, is
  * deferred: its row goes into the database with a due time, so the cursor moves and slow work
  * blocks nobody. Later revisions of the same document queue behind a deferred one; a higher epoch
- * of the same revision, or a tombstone above it, removes it.  After an unclean start the first
- * window is deferred with its crash count raised before any work begins (R6), so a row that kills
- * the process is counted and is given up as WORKER_KILLED after three.
+ * of the same revision, or a tombstone above it, removes it.
+ *
+ * A row that kills the process.  After an unclean start the first window is deferred, and marked as
+ * at work before any work begins (R6).  What was at work when a process ended runs alone from then
+ * on, so that a neighbour is never blamed.  When a process ends under work that is alone, the next
+ * one watches for a while, with no such work: if it ends too, others kill processes here, and
+ * nothing is counted; if it lives, the crash is counted.  After three the row is given up as
+ * WORKER_KILLED.  So a storm of kills fails no good document, and a bad one waits a little longer.
  *
  * When the deferred rows reach their bound of bytes, rows of the window are not begun any more:
  * they stay unsettled, so the sender's credit ends and the pressure reaches the gateway.
@@ -33,6 +38,7 @@ typedef struct weir_work_policy {
     uint32_t defer_after_ms;     /* 2,000: patience at the head of the window */
     uint32_t in_flight_max;      /* jobs at once; further rows wait in memory */
     uint64_t deferred_bytes_max; /* of rows in the database; 0: 1 GiB */
+    uint32_t crash_watch_ms;     /* 5,000: shortest watch before a crash is counted; 0: none */
 } weir_work_policy;
 
 typedef struct weir_work_ops {

@@ -64,10 +64,11 @@ struct weir_work {
 
     work_heap due;
     uint64_t deferred_count, parked_count, deferred_bytes;
-    uint32_t *filter;      /* deferred records by hash of their document: 0 means none */
-    uint32_t careful_left; /* rows still to be deferred before their first work of this start */
-    int64_t started_ms;    /* rows handed over later were never at work in an earlier process */
-    int64_t round_ms;      /* of the last round: the wall clock may jump */
+    uint32_t *filter;       /* deferred records by hash of their document: 0 means none */
+    int64_t watch_until_ms; /* no work that is alone begins before: a crash is in question */
+    uint32_t careful_left;  /* rows still to be deferred before their first work of this start */
+    int64_t started_ms;     /* rows handed over later were never at work in an earlier process */
+    int64_t round_ms;       /* of the last round: the wall clock may jump */
 
     uint32_t credit;
     uint64_t row_bytes; /* smoothed */
@@ -99,6 +100,12 @@ weir_code work_item_load(weir_stage *stage, weir_bytes key, weir_work_item **ret
 void work_item_destroy(weir_work *work, weir_work_item *item);
 bool work_is_same_document(const work_row *a, const work_row *b);
 
+/* The work is over, and no process ended under it. */
+void work_record_clear(work_record *record);
+/* It was at work when a process ended: nothing runs beside it. */
+bool work_record_is_suspect(const work_record *record);
+/* A process ended while it was alone at work, and it is not decided yet whether that counts. */
+bool work_record_has_open_crash(const work_record *record);
 /* Store the item's record as it stands; is_new: it was not in the database before. */
 void work_record_put(weir_work *work, weir_stage *stage, weir_work_item *item, bool is_new);
 /* Take the item's record out of the database. */

@@ -9,7 +9,11 @@
 #include "common/stage/work_internal.h"
 #include "common/wire/wire.h"
 
-enum { KEY_NUMBERS_BYTES = 24 }; /* revision, epoch, part */
+enum {
+    KEY_NUMBERS_BYTES = 24, /* revision, epoch, part */
+    WATCH_TIMES = 10,
+    WATCHED_WORK_MS_MAX = 6000,
+};
 
 static const uint8_t records_lower[] = { 'd' };
 static const uint8_t records_upper[] = { 'd' + 1 };
@@ -222,6 +226,27 @@ work_find_active(const weir_work *work, weir_bytes key)
 /* ---- records of items ---- */
 
 void
+work_record_clear(work_record *record)
+{
+    record->crash_count = 0;
+    record->at_work_ms = 0;
+    record->alone = false;
+    record->watch_boot = 0;
+}
+
+bool
+work_record_is_suspect(const work_record *record)
+{
+    return record->crash_count > 0 || record->alone || record->at_work_ms != 0;
+}
+
+bool
+work_record_has_open_crash(const work_record *record)
+{
+    return record->alone && record->at_work_ms != 0;
+}
+
+void
 work_record_put(weir_work *work, weir_stage *stage, weir_work_item *item, bool is_new)
 {
     item->record->link = weir_link_number(work->link, 0, 0);
@@ -393,6 +418,20 @@ work_wake_document(weir_work *work, weir_stage *stage, const work_row *row, weir
 
 /* ---- all records ---- */
 
+/* A process that is killed now and then is killed more likely in a long time than in a short one:
+ * so it is watched for several times as long as the work took, as far as that is known. */
+static int64_t
+watch_ms(const weir_work *work, const work_record *record)
+{
+    const int64_t took_ms = work->started_ms - record->at_work_ms;
+    int64_t wanted_ms =
+        WATCH_TIMES * (took_ms < WATCHED_WORK_MS_MAX ? took_ms : WATCHED_WORK_MS_MAX);
+
+    if (work->policy.crash_watch_ms == 0)
+        return 0;
+    return wanted_ms > work->policy.crash_watch_ms ? wanted_ms : work->policy.crash_watch_ms;
+}
+
 typedef struct loading {
     weir_work *work;
     int64_t latest_ms;
@@ -406,6 +445,8 @@ load_record(loading *load, weir_bytes key, const work_record *record, const work
     const weir_bytes document = key_document(key);
 
     count_in(load->work, key, record->row.len, record->parked);
+    if (work_record_has_open_crash(record) && record->watch_boot == 0)
+        load->work->watch_until_ms = load->work->started_ms + watch_ms(load->work, record);
     if (!weir_bytes_equal(weir_buffer_view(&load->document), document)) {
         weir_buffer_clear(&load->document);
         weir_buffer_append(&load->document, document.data, document.size);

@@ -128,6 +128,7 @@ policy_of(const weir_retry_config *retry)
 {
     return (weir_work_policy){ .attempts_max = retry->attempts_max,
         .crashes_max = retry->crashes_max,
+        .crash_watch_ms = retry->crash_watch_ms,
         .backoff_base_ms = retry->backoff_base_ms,
         .backoff_max_ms = retry->backoff_max_ms,
         .defer_after_ms = retry->defer_after_ms,

@@ -574,6 +574,15 @@ mark_rebuilding(gateway_core *core, collection_entry *collection, revision_recor
     gateway_count(core, collection);
 }
 
+/* The indexer's word on it to the reconciler may have gone with a reset of their link, and nobody
+ * else says it: the revision would count as unfinished for ever. */
+static void
+tell_ready_again(const redrive *run, const revision_id *id, const revision_record *revision)
+{
+    if (revision->state == DOCUMENT_STATE(READY))
+        gateway_tell(run->stage, id, revision, LIFECYCLE(READY));
+}
+
 /* Ascending revisions of one document: the READY one before what is newer. */
 static weir_code
 redrive_document(void *ud, collection_entry *collection, const char *document_id,
@@ -597,8 +606,12 @@ redrive_document(void *ud, collection_entry *collection, const char *document_id
 
         code = gateway_get_revision(run->core, run->stage, collection_no, document_id, number,
             &revision, reterr);
-        if (code != WEIR_OK || revision == NULL || !needs_redrive(run->core, run->stage, revision))
+        if (code != WEIR_OK || revision == NULL)
             continue;
+        if (!needs_redrive(run->core, run->stage, revision)) {
+            tell_ready_again(run, &id, revision);
+            continue;
+        }
         WEIR_FP_RETURN("gateway.redrive.document", reterr);
         forget_searchable(run, collection_no, document_id, document, number);
         mark_rebuilding(run->core, collection, revision);

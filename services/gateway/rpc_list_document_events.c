@@ -163,6 +163,23 @@ sort(history *self, size_t from)
     }
 }
 
+/* The gateway says READY once more where the indexer's word may have been lost. */
+static bool
+is_said_before(const journal_response *journal, size_t index)
+{
+    const lifecycle_event *event = journal->events[index];
+    bool is_said = false;
+
+    if (event->kind != KIND(READY) || event->stage != WEIR__V1__STAGE__STAGE_ACCEPT)
+        return false;
+    for (size_t i = 0; i < journal->n_events; i++)
+        is_said = is_said ||
+            (journal->events[i]->kind == KIND(READY) && i != index &&
+                journal->events[i]->revision == event->revision &&
+                (i < index || journal->events[i]->stage != event->stage));
+    return is_said;
+}
+
 static void
 append_journal(history *self, const journal_response *journal)
 {
@@ -172,7 +189,7 @@ append_journal(history *self, const journal_response *journal)
         const lifecycle_event *event = journal->events[i];
         const Weir__V1__DocumentEventType type = type_of(event);
 
-        if (type == TYPE(UNSPECIFIED) ||
+        if (type == TYPE(UNSPECIFIED) || is_said_before(journal, i) ||
             (self->request->revision != 0 && event->revision != self->request->revision))
             continue;
         document_event *made = make(self, type, event->revision, event->epoch, event->time_ms);

@@ -195,6 +195,13 @@ is_over_there(const lifecycle_event *event)
         event->recorded_state != WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_PROCESSING;
 }
 
+/* What the gateway says of a READY comes behind its own ACCEPTED, so it is never too early. */
+static bool
+is_of_gateway(const lifecycle_event *event)
+{
+    return event->stage == WEIR__V1__STAGE__STAGE_ACCEPT;
+}
+
 weir_code
 reconciler_track(reconciler_core *core, weir_stage *stage, const lifecycle_event *event,
     weir_error *reterr)
@@ -203,7 +210,8 @@ reconciler_track(reconciler_core *core, weir_stage *stage, const lifecycle_event
     case LIFECYCLE(ACCEPTED):
         return on_accepted(core, stage, event, reterr);
     case LIFECYCLE(READY):
-        return reconciler_was_ready(core, stage, event, reterr);
+        return is_of_gateway(event) ? finish(core, stage, event, reterr)
+                                    : reconciler_was_ready(core, stage, event, reterr);
     case LIFECYCLE(SUPERSEDED):
     case LIFECYCLE(DELETED):
     case LIFECYCLE(GAVE_UP):

@@ -65,6 +65,8 @@ class Fleet(harness.Suite):
     """A suite without `weir up`: a service that ends is started again at once, and its end is written down."""
 
     def __init__(self, base, names, settings=()):
+        # The killer dies often enough without a watch before each death is counted.
+        settings = ("ingest.crash_watch_ms=0", *settings)
         super().__init__(settings=settings, data=tempfile.mkdtemp(prefix="failpoints-", dir="/tmp"), base=base)
         self.tables = {}
         self.processes = {}

@@ -7,9 +7,13 @@ import os
 import signal
 import subprocess
 import threading
+import time
 
-from harness import MESSAGES, MODEL, WEIR, OwnSuiteTest, SuiteTest, main, stage_name, state_name, wait_for
+from harness import (
+    MESSAGES, MODEL, WEIR, OwnSuiteTest, SuiteTest, main, resident_kb, stage_name, state_name, wait_for
+)
 
+LETTERS = int(os.environ.get("WEIR_LETTERS", "2000"))
 POISON = b"<html><body><script>1</script></body></html>"
 
 
@@ -382,6 +386,45 @@ class StoppedTest(OwnSuiteTest):
         self.wait_until_ready("c1")
         with self.stopped("reconciler"):
             self.assertEqual(situation(self.explain("first")), "SEARCHABLE")
+
+
+class ManyTest(OwnSuiteTest):
+    """A great requeue goes on in steps of a bounded size, and no service grows with it."""
+
+    def send(self, client, count):
+        requests = (
+            client.request(
+                "IngestDocuments", request={"collection_id": "c", "document_id": f"bad{number:06}", "text": " "}
+            )
+            for number in range(count)
+        )
+        return sum(answer.HasField("document") for answer in client.stream("IngestDocuments", requests, deadline=900))
+
+    def wait_for_run(self, client, run):
+        def look():
+            groups = client.SummarizeDeadLetters(collection_id="c", filter=f"run = {run}").summaries
+            return sum(group.count for group in groups) == LETTERS
+
+        wait_for(look, f"{LETTERS} dead letters of run {run}", timeout=60 + LETTERS / 100)
+
+    def test_a_great_requeue_is_done_in_steps(self):
+        suite = self.own_suite(settings=["gateway.requeue_rate=0"]).up()
+        client = suite.client()
+        client.CreateCollection(collection={"collection_id": "c", "embedding_model": MODEL})
+        self.assertEqual(self.send(client, LETTERS), LETTERS)
+        self.wait_for_run(client, 1)
+        before = {name: resident_kb(suite.pid(name)) for name in ("gateway", "reconciler")}
+        began = time.monotonic()
+        done = subprocess.run(
+            [WEIR, "dlq", "requeue", "-c", "c", "--yes", "--address", suite.grpc_address()],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60 + LETTERS / 100, check=True,
+        )
+        took = time.monotonic() - began
+        self.assertEqual(done.stdout.decode(), f"{LETTERS} are tried again\n")
+        self.wait_for_run(client, 2)
+        grown = {name: resident_kb(suite.pid(name)) - kb for name, kb in before.items()}
+        print(f"{LETTERS} dead letters requeued in {took:.1f} s; grown by, KiB: {grown}")
+        self.assertLess(max(grown.values()), 300 << 10, grown)
 
 
 class FixTest(OwnSuiteTest):

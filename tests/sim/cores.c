@@ -21,6 +21,7 @@ policy_of(const sim_node *node)
 {
     return (weir_work_policy){ .attempts_max = 5,
         .crashes_max = 3,
+        .crash_watch_ms = 5000,
         .backoff_base_ms = 500,
         .backoff_max_ms = 60000,
         .defer_after_ms = 2000,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "weir/v1/document.pb-c.h"
 
 enum { HOUR_MS = 3600000 };
 
@@ -419,6 +420,26 @@ without_a_limit_nothing_is_stuck(void **state)
     assert_int_equal(count_in_log("document.stuck"), 0);
 }
 
+/* Seed 11001: the indexer's READY went with a reset of its link, and nobody else said it. */
+static void
+the_gateways_word_on_ready_ends_what_the_indexers_was_lost_for(void **state)
+{
+    world *w = *state;
+
+    SAY(w, GATEWAY, .kind = LIFECYCLE(ACCEPTED));
+    world_settle(w);
+    assert_true(is_unfinished(w, "d", 1));
+    SAY(w, GATEWAY, .kind = LIFECYCLE(READY), .stage = WEIR__V1__STAGE__STAGE_ACCEPT);
+    SAY(w, GATEWAY, .kind = LIFECYCLE(READY), .stage = WEIR__V1__STAGE__STAGE_ACCEPT);
+    SAY(w, GATEWAY, .kind = LIFECYCLE(READY), .document_id = "never-heard-of",
+        .stage = WEIR__V1__STAGE__STAGE_ACCEPT);
+    world_settle(w);
+    assert_false(is_unfinished(w, "d", 1));
+    assert_int_equal(published(w).unfinished, 0);
+    assert_int_equal(count_keys(w, 'U'), 0); /* and no mark is left of the other */
+    assert_counts_are_true(w);
+}
+
 int
 main(void)
 {
@@ -445,6 +466,7 @@ main(void)
         LOGGED(a_document_that_says_something_is_not_stuck),
         LOGGED(a_thousand_stuck_documents_do_not_flood_the_log),
         LOGGED(without_a_limit_nothing_is_stuck),
+        IN_WORLD(the_gateways_word_on_ready_ends_what_the_indexers_was_lost_for),
     };
 
     weir_log_init("test", true, WEIR_LOG_ERROR);

@@ -267,6 +267,7 @@ say_on(world *self, weir_link_kind link, const say *said)
     uint8_t sha256[32] = { 0xab, 0xcd };
 
     event.kind = said->kind;
+    event.stage = said->stage;
     event.tenant = (char *)(said->tenant != NULL ? said->tenant : "acme");
     event.collection_no = said->collection_no != 0 ? said->collection_no : WORLD_COLLECTION;
     event.document_id = (char *)(said->document_id != NULL ? said->document_id : "d");

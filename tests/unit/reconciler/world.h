@@ -83,6 +83,7 @@ typedef struct say {
     uint64_t collection_no;  /* 0: WORLD_COLLECTION */
     int64_t time_ms;         /* 0: now */
     failure_record *failure;
+    uint32_t stage; /* who says it: weir.v1.Stage */
 } say;
 
 void say_on(world *self, weir_link_kind link, const say *said);

@@ -365,6 +365,17 @@ expect_crash_count(uint32_t expected)
     weir__internal__v1__deferred_record__free_unpacked(record, NULL);
 }
 
+static void
+expect_at_work(bool expected)
+{
+    Weir__Internal__V1__DeferredRecord *record = first_record();
+
+    assert_non_null(record);
+    assert_int_equal(record->at_work_ms != 0, expected);
+    assert_int_equal(record->crash_count, 0);
+    weir__internal__v1__deferred_record__free_unpacked(record, NULL);
+}
+
 /* ---- the window ---- */
 
 static void
@@ -431,7 +442,7 @@ a_slow_head_steps_aside_after_two_seconds_and_its_result_counts(void **state)
     expect_out(0, "b", 1);
     assert_int_equal(rig_settled(&r), 2);
     assert_int_equal(rig_keys(&r, 'd'), 1);
-    expect_crash_count(1); /* its job runs */
+    expect_at_work(true); /* its job runs */
     assert_int_equal(rig_counts(&r).deferred, 1);
     test.held = NULL;
     run();
@@ -915,7 +926,7 @@ a_row_that_kills_the_process_is_set_aside_after_three_counted_crashes(void **sta
     weir_error error;
     assert_int_equal(rig_run(&r, &error), WEIR_CANCELLED);
     rig_crash(&r);
-    assert_int_equal(run_through_crashes(60000), 3);
+    assert_int_equal(run_through_crashes(60000), 4); /* one among others, three alone */
     assert_int_equal(rig_events(&r, FAILED, "", &event), 1);
     assert_string_equal(event->document_id, "poison");
     assert_int_equal(event->failure->code, WEIR_WORKER_KILLED);
@@ -938,7 +949,7 @@ after_an_unclean_start_rows_are_counted_before_their_work(void **state)
     assert_int_equal(rig_keys(&r, 'd'), 2);
     assert_int_equal(rig_settled(&r), 2);
     assert_int_equal(r.job_count, 2);
-    expect_crash_count(1);
+    expect_at_work(true);
     SEND("later"); /* was never at work before */
     run();
     assert_int_equal(rig_keys(&r, 'd'), 3 - 1);
@@ -968,6 +979,89 @@ work_with_a_counted_crash_runs_alone(void **state)
     test.held = NULL;
     run();
     assert_int_equal(outs(), 4);
+}
+
+/* ---- the watch ---- */
+
+/* Let the poison end processes until it runs alone and has ended one: its crash is in question. */
+static void
+bring_into_question(void)
+{
+    weir_error death;
+
+    test.policy.crash_watch_ms = 5000;
+    start();
+    test.killer = "poison";
+    SEND("poison");
+    for (int deaths = 0; deaths < 3; deaths++) { /* in the window, among others, alone */
+        if (deaths == 0)
+            assert_int_equal(rig_run(&r, &death), WEIR_CANCELLED);
+        else
+            assert_int_equal(rig_run_for(&r, 6000, &death), WEIR_CANCELLED);
+        rig_crash(&r);
+        RIG_OK(rig_start(&r, error));
+    }
+    expect_crash_count(0);
+}
+
+static void
+a_crash_is_counted_when_the_next_process_lives_without_that_work(void **state)
+{
+    weir_error death;
+    const event_message *event = NULL;
+
+    bring_into_question();
+    for (uint32_t counted = 0; counted < 3; counted++) {
+        expect_crash_count(counted);
+        SEND(counted == 0 ? "a" : counted == 1 ? "b" : "c");
+        assert_int_equal(rig_run_for(&r, 4900, &death), WEIR_OK); /* others go on meanwhile */
+        assert_int_equal(outs(), counted + 1);
+        assert_int_equal(rig_events(&r, FAILED, "poison", NULL), 0);
+        if (counted == 2)
+            break;
+        assert_int_equal(rig_run_for(&r, 200, &death), WEIR_CANCELLED);
+        rig_crash(&r);
+        RIG_OK(rig_start(&r, error));
+    }
+    pass(200);
+    assert_int_equal(rig_events(&r, FAILED, "poison", &event), 1);
+    assert_int_equal(event->failure->code, WEIR_WORKER_KILLED);
+    assert_int_equal(rig_keys(&r, 'd'), 0);
+}
+
+static void
+a_storm_of_kills_fails_no_good_document(void **state)
+{
+    weir_error death;
+
+    bring_into_question();
+    test.killer = NULL; /* it was never the document */
+    test.held = "poison";
+    for (int kills = 0; kills < 40; kills++) { /* with and without it at work */
+        assert_int_equal(rig_run_for(&r, kills % 2 == 0 ? 2000 : 30, &death), WEIR_OK);
+        rig_crash(&r);
+        RIG_OK(rig_start(&r, error));
+        expect_crash_count(0);
+    }
+    test.held = NULL;
+    pass(20000);
+    assert_int_equal(outs(), 1);
+    expect_out(0, "poison", 1);
+    assert_int_equal(rig_events(&r, FAILED, "", NULL), 0);
+    assert_int_equal(rig_keys(&r, 'd'), 0);
+}
+
+static void
+no_suspect_begins_while_a_crash_is_in_question(void **state)
+{
+    weir_error death;
+
+    bring_into_question();
+    test.killer = NULL;
+    assert_int_equal(rig_run_for(&r, 4900, &death), WEIR_OK);
+    assert_int_equal(outs(), 0);
+    assert_int_equal(rig_run_for(&r, 200, &death), WEIR_OK);
+    assert_int_equal(outs(), 1);
 }
 
 /* Leaves a record with a counted crash that is not at work yet, while a job of "busy" runs. */
@@ -1046,11 +1140,11 @@ a_drain_takes_back_the_count_of_work_it_abandons(void **state)
     test.held = "slow";
     SEND("slow");
     pass(2000);
-    expect_crash_count(1);
+    expect_at_work(true);
     test.held = NULL;
     test.abandons = true;
     RIG_OK(rig_stop(&r, error));
-    expect_crash_count(0);
+    expect_at_work(false);
     test.abandons = false;
     start();
     pass(10);
@@ -1293,6 +1387,9 @@ main(void)
         TEST(a_row_that_kills_the_process_is_set_aside_after_three_counted_crashes),
         TEST(after_an_unclean_start_rows_are_counted_before_their_work),
         TEST(work_with_a_counted_crash_runs_alone),
+        TEST(a_crash_is_counted_when_the_next_process_lives_without_that_work),
+        TEST(a_storm_of_kills_fails_no_good_document),
+        TEST(no_suspect_begins_while_a_crash_is_in_question),
         TEST(suspect_work_waits_until_nothing_else_runs),
         TEST(suspect_work_that_is_replaced_while_it_waits_never_runs),
         TEST(a_clean_end_needs_no_care),
