@@ -184,13 +184,23 @@ on_give_up(gateway_core *core, weir_stage *stage, const revision_id *id, revisio
 
 /* ---- rows ---- */
 
+/* It was on its way when the indexer's volume was lost or rolled back: that READY may be gone with
+ * it, and must not end the try that began for the loss. */
+static bool
+is_of_lost_indexer(const gateway_core *core, const row_message *row)
+{
+    return row->era < core->known[WEIR_SERVICE_INDEXER].lost_era;
+}
+
 static weir_code
 dispatch_row(gateway_core *core, weir_stage *stage, const row_message *row, const revision_id *id,
     document_record *document, revision_record *revision, weir_error *reterr)
 {
     switch (row->payload_case) {
     case WEIR__INTERNAL__V1__ROW__PAYLOAD_READY:
-        return on_ready(core, stage, id, document, revision, row->ready, reterr);
+        return is_of_lost_indexer(core, row)
+            ? WEIR_OK
+            : on_ready(core, stage, id, document, revision, row->ready, reterr);
     case WEIR__INTERNAL__V1__ROW__PAYLOAD_DELETED:
         return on_deleted(core, stage, id, document, reterr);
     case WEIR__INTERNAL__V1__ROW__PAYLOAD_RAISE:

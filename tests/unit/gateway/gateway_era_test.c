@@ -354,6 +354,42 @@ a_rolled_back_volume_raises_the_era_once(void **state)
     rig_destroy(&self);
 }
 
+/* Simulator seed 1000219: the row was on its way when its indexer was rolled back. */
+static void
+a_ready_from_before_the_loss_of_the_indexer_ends_no_redrive(void **state)
+{
+    Weir__Internal__V1__ReadyRow ready = WEIR__INTERNAL__V1__READY_ROW__INIT;
+    rig_row row = WEIR__INTERNAL__V1__ROW__INIT;
+    weir_stage_status status;
+    rig *self = with_peers();
+
+    RIG_INGEST(self, .document_id = "d");
+    rig_settle(self);
+    weir_stage_status_read(self->indexer.stage, &status);
+    tell(self, "ingest", ingest_id, (said){ .era = 1 });
+    tell(self, "indexer", status.identity.store_id,
+        (said){ .regressed = "indexer", .link_peer = "reconciler", .era = 1 });
+    rig_run_ms(self, 100);
+    gateway_published published;
+    gateway_core_published(self->core, &published);
+    assert_true(published.lost_era[WEIR_SERVICE_INDEXER] > 1);
+    ready.chunk_count = 2;
+    row.tenant = (char *)(uintptr_t)"t";
+    row.collection_no = 1;
+    row.document_id = (char *)(uintptr_t)"d";
+    row.revision = 1;
+    row.epoch = 1;
+    row.era = 1;
+    row.payload_case = WEIR__INTERNAL__V1__ROW__PAYLOAD_READY;
+    row.ready = &ready;
+    rig_send(self, &self->indexer, WEIR_LINK_INDEXER_GATEWAY, &row);
+    assert_int_not_equal(rig_revision(self, "d", 1)->state, STATE(READY));
+    row.era = published.era;
+    rig_send(self, &self->indexer, WEIR_LINK_INDEXER_GATEWAY, &row);
+    assert_int_equal(rig_revision(self, "d", 1)->state, STATE(READY));
+    rig_destroy(&self);
+}
+
 static void
 a_service_that_was_rolled_back_itself_is_the_lost_one(void **state)
 {
@@ -486,6 +522,7 @@ main(void)
         cmocka_unit_test(a_redrive_goes_on_after_a_crash),
         cmocka_unit_test(the_status_of_the_embedder_tells_of_its_loss_once),
         cmocka_unit_test(a_rolled_back_volume_raises_the_era_once),
+        cmocka_unit_test(a_ready_from_before_the_loss_of_the_indexer_ends_no_redrive),
         cmocka_unit_test(a_service_that_was_rolled_back_itself_is_the_lost_one),
         cmocka_unit_test(two_losses_at_once_are_both_decided),
         cmocka_unit_test(an_alarm_that_cannot_tell_which_end_was_lost_counts_for_both),
