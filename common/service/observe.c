@@ -285,35 +285,64 @@ weir_service_count_documents(weir_service *service, const char *state, uint64_t 
         count);
 }
 
-void
-weir_service_count_attempt(weir_service *service, weir_code code)
+static void
+waited(void *ud, int64_t wait_ms)
 {
-    static const char *const outcomes[] = { "", "done", "retry", "wait", "failed" };
+    const weir_service *service = ud;
 
-    weir_metric_add(weir_metrics_series(service->metrics, "weir_attempts_total", stage_of(service),
-                        outcomes[weir_code_outcome(code)], weir_code_name(code)),
-        1);
-}
-
-void
-weir_service_observe_wait(weir_service *service, int64_t wait_ms)
-{
     weir_metric_observe(weir_metrics_series(service->metrics, "weir_stage_wait_seconds",
                             stage_of(service), NULL, NULL),
         wait_ms > 0 ? (double)wait_ms / 1e3 : 0);
 }
 
-void
-weir_service_observe_work(weir_service *service, int64_t work_us)
+static void
+attempted(void *ud, weir_code result)
 {
+    static const char *const outcomes[] = { "", "done", "retry", "wait", "failed" };
+    const weir_service *service = ud;
+
+    weir_metric_add(weir_metrics_series(service->metrics, "weir_attempts_total", stage_of(service),
+                        outcomes[weir_code_outcome(result)], weir_code_name(result)),
+        1);
+}
+
+static void
+worked(void *ud, int64_t work_us)
+{
+    const weir_service *service = ud;
+
     weir_metric_observe(weir_metrics_series(service->metrics, "weir_stage_work_seconds",
                             stage_of(service), NULL, NULL),
         work_us > 0 ? (double)work_us / 1e6 : 0);
 }
 
-void
-weir_service_worker_busy(weir_service *service, int by)
+static void
+busy(void *ud, int by)
 {
+    const weir_service *service = ud;
+
     weir_metric_move(weir_metrics_series(service->metrics, "weir_worker_busy", NULL, NULL, NULL),
         by);
+}
+
+weir_work_observer
+weir_service_work_observer(weir_service *service)
+{
+    return (weir_work_observer){ .ud = service,
+        .waited = waited,
+        .attempted = attempted,
+        .worked = worked,
+        .busy = busy };
+}
+
+weir_work_policy
+weir_service_work_policy(const weir_retry_config *retry)
+{
+    return (weir_work_policy){ .attempts_max = retry->attempts_max,
+        .crashes_max = retry->crashes_max,
+        .crash_watch_ms = retry->crash_watch_ms,
+        .backoff_base_ms = retry->backoff_base_ms,
+        .backoff_max_ms = retry->backoff_max_ms,
+        .defer_after_ms = retry->defer_after_ms,
+        .in_flight_max = retry->in_flight_max };
 }

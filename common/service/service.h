@@ -27,6 +27,7 @@
 #include "common/rpc/client.h"
 #include "common/rpc/rpc.h"
 #include "common/stage/shell.h"
+#include "common/stage/work.h"
 #include "weir/internal/v1/service.pb-c.h"
 
 typedef struct weir_service weir_service;
@@ -123,12 +124,10 @@ _Noreturn void weir_service_fatal(weir_service *service, const weir_error *error
 /* weir_documents_total{state}: received, ready, failed, retried, dead_lettered, superseded,
  * deleted. */
 void weir_service_count_documents(weir_service *service, const char *state, uint64_t count);
-/* weir_attempts_total{stage,outcome,reason}; outcome of `code` by the error table. */
-void weir_service_count_attempt(weir_service *service, weir_code code);
-/* weir_stage_wait_seconds{stage} from handed over to work begun; weir_stage_work_seconds{stage}. */
-void weir_service_observe_wait(weir_service *service, int64_t wait_ms);
-void weir_service_observe_work(weir_service *service, int64_t work_us);
-/* weir_worker_busy: +1 when a worker begins, -1 when it is done. */
-void weir_service_worker_busy(weir_service *service, int by);
+/* For the services that work through rows: their settings as the work wants them, and an observer
+ * that fills weir_attempts_total{stage,outcome,reason} (outcome by the error table),
+ * weir_stage_wait_seconds{stage}, weir_stage_work_seconds{stage} and weir_worker_busy. */
+weir_work_policy weir_service_work_policy(const weir_retry_config *retry);
+weir_work_observer weir_service_work_observer(weir_service *service);
 
 #endif

@@ -39,30 +39,6 @@ static const weir_metric_family embedder_metrics[] = {
 
 /* ---- what is counted ---- */
 
-static void
-waited(void *ud, int64_t wait_ms)
-{
-    weir_service_observe_wait(ud, wait_ms);
-}
-
-static void
-attempted(void *ud, weir_code result)
-{
-    weir_service_count_attempt(ud, result);
-}
-
-static void
-worked(void *ud, int64_t work_us)
-{
-    weir_service_observe_work(ud, work_us);
-}
-
-static void
-busy(void *ud, int by)
-{
-    weir_service_worker_busy(ud, by);
-}
-
 static const char *
 outcome_name(weir_code code)
 {
@@ -123,18 +99,6 @@ prepare(weir_service *service, weir_error *reterr)
     return WEIR_OK;
 }
 
-static weir_work_policy
-policy_of(const weir_retry_config *retry)
-{
-    return (weir_work_policy){ .attempts_max = retry->attempts_max,
-        .crashes_max = retry->crashes_max,
-        .crash_watch_ms = retry->crash_watch_ms,
-        .backoff_base_ms = retry->backoff_base_ms,
-        .backoff_max_ms = retry->backoff_max_ms,
-        .defer_after_ms = retry->defer_after_ms,
-        .in_flight_max = retry->in_flight_max };
-}
-
 static void
 worker_start(void *context, int worker)
 {
@@ -155,16 +119,12 @@ start(weir_service *service, weir_service_parts *parts, weir_error *reterr)
     self->observer =
         (embedder_observer){ .ud = service, .embedded = embedded, .cache_hits = cache_hits };
     sem_init(&self->query_lane, 0, config->query_workers);
-    const embedder_options options = { .policy = policy_of(&config->retry),
+    const embedder_options options = { .policy = weir_service_work_policy(&config->retry),
         .models = self->models,
         .batch_tokens = config->batch_tokens,
         .batches_max = 2 * config->workers,
         .cache_bytes_max = config->cache_bytes_max,
-        .work_observer = { .ud = service,
-            .waited = waited,
-            .attempted = attempted,
-            .worked = worked,
-            .busy = busy },
+        .work_observer = weir_service_work_observer(service),
         .observer = self->observer };
     self->core = embedder_core_create(&options);
     *parts = (weir_service_parts){ .self = self,

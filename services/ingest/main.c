@@ -19,42 +19,6 @@ typedef struct ingest {
     ingest_source source;
 } ingest;
 
-static void
-waited(void *ud, int64_t wait_ms)
-{
-    weir_service_observe_wait(ud, wait_ms);
-}
-
-static void
-attempted(void *ud, weir_code result)
-{
-    weir_service_count_attempt(ud, result);
-}
-
-static void
-worked(void *ud, int64_t work_us)
-{
-    weir_service_observe_work(ud, work_us);
-}
-
-static void
-busy(void *ud, int by)
-{
-    weir_service_worker_busy(ud, by);
-}
-
-static weir_work_policy
-policy_of(const weir_retry_config *retry)
-{
-    return (weir_work_policy){ .attempts_max = retry->attempts_max,
-        .crashes_max = retry->crashes_max,
-        .crash_watch_ms = retry->crash_watch_ms,
-        .backoff_base_ms = retry->backoff_base_ms,
-        .backoff_max_ms = retry->backoff_max_ms,
-        .defer_after_ms = retry->defer_after_ms,
-        .in_flight_max = retry->in_flight_max };
-}
-
 static weir_code
 start(weir_service *service, weir_service_parts *parts, weir_error *reterr)
 {
@@ -66,17 +30,13 @@ start(weir_service *service, weir_service_parts *parts, weir_error *reterr)
     self->source.timeout_ms = config->source_timeout_ms;
     self->source.stub = weir_rpc_stub_open(weir_service_channel(service, WEIR_SERVICE_GATEWAY),
         &weir__internal__v1__source_service__descriptor);
-    const ingest_options options = { .policy = policy_of(&config->retry),
+    const ingest_options options = { .policy = weir_service_work_policy(&config->retry),
         .model_dir = service->config->common.model_dir,
         .chunks_max = config->chunks_per_document_max,
         .text_bytes_max = config->text_bytes_max,
         .read_source = ingest_source_read,
         .read_source_ud = &self->source,
-        .observer = { .ud = service,
-            .waited = waited,
-            .attempted = attempted,
-            .worked = worked,
-            .busy = busy } };
+        .observer = weir_service_work_observer(service) };
     self->core = ingest_core_create(&options);
     *parts = (weir_service_parts){ .self = self,
         .ops = &ingest_core_ops,

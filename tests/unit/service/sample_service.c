@@ -75,9 +75,10 @@ start(weir_service *service, weir_service_parts *parts, weir_error *reterr)
     parts->self = service;
     parts->ops = &core_ops;
     weir_service_count_documents(service, "received", 2);
-    weir_service_count_attempt(service, WEIR_TIMEOUT);
-    weir_service_observe_wait(service, 20);
-    weir_service_observe_work(service, 1500);
+    const weir_work_observer observer = weir_service_work_observer(service);
+    observer.attempted(observer.ud, WEIR_TIMEOUT);
+    observer.waited(observer.ud, 20);
+    observer.worked(observer.ud, 1500);
     return WEIR_OK;
 }
 
