@@ -7,7 +7,8 @@
  *
  * Memory of a core cannot be taken back, so a handler that meets such a record ends the process
  * like any other failure; but before, the record moves aside, and the start that follows within a
- * second is without it.  The audit then finds the document that lacks it and drives it again.
+ * second is without it.  (A start that scans, and can do without the record, moves it in its own
+ * round and goes on.)  The audit then finds the document that lacks it and drives it again.
  * Records of custody, which only the gateway has, cannot be made again and stay where they are:
  * what asks for them is refused (WEIR_CORRUPT) as long as its handler has done nothing yet, and all
  * others go on.
@@ -138,6 +139,18 @@ weir_stage_abandon(weir_stage *stage, const weir_error *why)
         return true;
     weir_log(WEIR_LOG_ERROR, "record.not_set_aside", WEIR_STR("message", error.message));
     return false;
+}
+
+weir_code
+weir_stage_set_aside(weir_stage *stage, weir_bytes key, weir_bytes value, const char *why,
+    weir_error *reterr)
+{
+    if (stage->aside_count >= WEIR_STAGE_ASIDE_MAX)
+        return weir_error_set(reterr, WEIR_CORRUPT, "%s; %u records are set aside already", why,
+            (unsigned)WEIR_STAGE_ASIDE_MAX);
+    put_aside(stage, key, value, why);
+    weir_batch_delete(stage->batch, key);
+    return WEIR_OK;
 }
 
 /* ---- an event that met a record of custody ---- */

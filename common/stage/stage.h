@@ -173,6 +173,10 @@ void weir_stage_put(weir_stage *stage, weir_bytes key, const ProtobufCMessage *m
  * becomes of the record and of the service. */
 weir_code weir_stage_damaged(weir_stage *stage, weir_bytes key, const char *what,
     weir_error *reterr);
+/* A record that a scan has met and that the core can do without: moved aside in this round, with
+ * `why`, and the core goes on.  WEIR_CORRUPT when too many are aside already. */
+weir_code weir_stage_set_aside(weir_stage *stage, weir_bytes key, weir_bytes value, const char *why,
+    weir_error *reterr) WEIR_MUST_CHECK;
 /* At most so many records are set aside: more mean that the database as a whole is damaged. */
 enum { WEIR_STAGE_ASIDE_MAX = 1000 };
 

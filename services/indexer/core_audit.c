@@ -31,6 +31,22 @@ indexer_lose(indexer_core *core, weir_stage *stage, indexer_document *document, 
     return WEIR_OK;
 }
 
+void
+indexer_drop_staged(indexer_core *core, weir_stage *stage, indexer_document *document,
+    const indexer_staged *staged, const char *why)
+{
+    indexer_left left = { 0 };
+
+    weir_log(WEIR_LOG_ERROR, "document.damaged",
+        WEIR_INT("collection_no", document->collection->collection_no),
+        WEIR_STR("document_id", document->document_id), WEIR_INT("revision", staged->revision),
+        WEIR_INT("run", staged->epoch), WEIR_STR("message", why));
+    indexer_register_drop(document->record, weir_stage_arena(stage), staged->revision,
+        staged->epoch, &left);
+    indexer_document_save(stage, document);
+    indexer_retire(core, document, &left);
+}
+
 /* Every key of these tries in the batch, and every row of the index, at once: what is staged in
  * this round under the same name is put behind it. */
 static weir_code

@@ -115,6 +115,9 @@ weir_code indexer_take_audit(indexer_core *core, weir_stage *stage, const indexe
 /* The document's READY revision is damaged. */
 weir_code indexer_lose(indexer_core *core, weir_stage *stage, indexer_document *document,
     const char *why) WEIR_MUST_CHECK;
+/* A staged try of the document is damaged: never READY. */
+void indexer_drop_staged(indexer_core *core, weir_stage *stage, indexer_document *document,
+    const indexer_staged *staged, const char *why);
 
 /* reads.c */
 void indexer_fill_register(const indexer_register *record,

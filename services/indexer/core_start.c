@@ -3,9 +3,9 @@
  * litter.
  *
  * Every vector of a READY or staged try goes into the index, so searches are exact as soon as the
- * gate opens.  A stored vector that fails its checksum is damage: the start is refused rather than
- * a wrong answer given.  A READY revision with fewer vectors than its register says is lost
- * (core_audit.c), and comes back with its next try.
+ * gate opens.  A stored vector that fails its checksum is damage: it is set aside rather than a
+ * wrong answer given.  A READY revision with fewer vectors than its register says is lost
+ * (core_audit.c), and comes back with its next try; a staged try with fewer is dropped.
  */
 #include <inttypes.h>
 
@@ -199,21 +199,35 @@ begin_run(loader *self, const indexer_key_parts *parts, weir_error *reterr)
     return WEIR_OK;
 }
 
+/* Its try is short of these then, which load_register finds. */
 static weir_code
-add_to_run(loader *self, uint32_t first, weir_bytes value, weir_error *reterr)
+set_aside(loader *self, const indexer_key_parts *parts, weir_bytes value, const weir_error *why,
+    weir_error *reterr)
+{
+    const indexer_key key =
+        indexer_key_row(INDEXER_TAG_VECTOR, parts->collection_no, &parts->owner, parts->ordinal);
+
+    return weir_stage_set_aside(self->stage, indexer_key_view(&key), value, why->message, reterr);
+}
+
+static weir_code
+add_to_run(loader *self, const indexer_key_parts *parts, weir_bytes value, weir_error *reterr)
 {
     const uint32_t dimension = indexer_index_dimension(self->collection->index);
     weir_bytes vectors = { 0 };
     uint32_t count = 0;
-    weir_code code = indexer_vectors_check(value, dimension, &vectors, &count, reterr);
+    weir_error why = { .code = WEIR_OK };
+    weir_code code = WEIR_OK;
 
-    if (code == WEIR_OK && self->run_count + count > RUN_ROWS_MAX)
+    if (indexer_vectors_check(value, dimension, &vectors, &count, &why) != WEIR_OK)
+        return set_aside(self, parts, value, &why, reterr);
+    if (self->run_count + count > RUN_ROWS_MAX)
         code = flush_run(self, reterr);
     if (code != WEIR_OK)
         return code;
     weir_buffer_append(&self->vectors, vectors.data, vectors.size);
     for (uint32_t i = 0; i < count; i++)
-        self->ordinals[self->run_count++] = first + i;
+        self->ordinals[self->run_count++] = parts->ordinal + i;
     return WEIR_OK;
 }
 
@@ -228,7 +242,7 @@ load_vectors(loader *self, const indexer_key_parts *parts, weir_bytes value, wei
         code = begin_run(self, parts, reterr);
     if (code != WEIR_OK || !self->is_live)
         return code;
-    return add_to_run(self, parts->ordinal, value, reterr);
+    return add_to_run(self, parts, value, reterr);
 }
 
 /* ---- registers ---- */
@@ -270,20 +284,24 @@ check_ready(loader *self, const indexer_key_parts *parts, const indexer_register
         : lose_document(self, parts, held, reterr);
 }
 
-/* What is staged and not all there is refused: only damage makes that, and nobody would notice. */
+/* Only damage makes that.  The gateway drives again what has no try. */
 static weir_code
-check_staged(const loader *self, const indexer_key_parts *parts, const indexer_staged *staged,
+check_staged(loader *self, const indexer_key_parts *parts, const indexer_staged *staged,
     weir_error *reterr)
 {
     const uint32_t held = count_held(self, parts, staged->revision, staged->epoch);
+    weir_arena *arena = weir_stage_arena(self->stage);
+    indexer_document document;
 
     if (held == staged->staged_count)
         return WEIR_OK;
-    return weir_error_set(reterr, WEIR_CORRUPT,
-        "collection %" PRIu64 ", document %.64s, revision %" PRId64
-        ": %u vectors are stored, %u should be",
-        parts->collection_no, parts->owner.document_id, staged->revision, held,
-        staged->staged_count);
+    const weir_code code = indexer_document_load(self->stage, self->collection,
+        weir_arena_strdup(arena, parts->owner.document_id), &document, reterr);
+    if (code == WEIR_OK)
+        indexer_drop_staged(self->core, self->stage, &document, staged,
+            weir_arena_printf(arena, "%u vectors are stored, %u should be", held,
+                staged->staged_count));
+    return code;
 }
 
 static weir_code
@@ -301,6 +319,7 @@ load_register(loader *self, const indexer_key_parts *parts, weir_bytes value, we
         const indexer_staged *staged = record->staged[i];
         const indexer_try owner = { parts->owner.document_id, staged->revision, staged->epoch };
 
+        /* decide() passes over those that are dropped. */
         code = check_staged(self, parts, staged, reterr);
         if (code == WEIR_OK && indexer_staged_is_complete(staged))
             indexer_push_pending(self->core, self->collection, &owner);

@@ -202,6 +202,19 @@ indexer_register_lose(indexer_register *record, weir_arena *arena, indexer_left 
     record->lost_revision = revision > record->deleted_below ? revision : 0;
 }
 
+void
+indexer_register_drop(indexer_register *record, weir_arena *arena, int64_t revision, int64_t epoch,
+    indexer_left *left)
+{
+    const int64_t lost = record->lost_revision;
+
+    if (indexer_register_fence(record, revision, epoch) == INDEXER_FENCE_OPEN)
+        indexer_register_revoke(record, arena, revision, epoch, left);
+    else
+        drop_fenced(record, arena, left);
+    record->lost_revision = lost;
+}
+
 static void
 forget_staged(indexer_register *record, weir_arena *arena, int64_t revision, indexer_left *left)
 {

@@ -63,6 +63,10 @@ void indexer_register_revoke(indexer_register *record, weir_arena *arena, int64_
 /* The READY revision is READY no more: its chunks are damaged.  Its epoch is promised away, and it
  * is lost_revision until a later try of it, a newer READY or a tombstone comes. */
 void indexer_register_lose(indexer_register *record, weir_arena *arena, indexer_left *left);
+/* A staged try is damaged: it leaves, its epoch is promised away (unless something else fences it),
+ * and what is lost stays so. */
+void indexer_register_drop(indexer_register *record, weir_arena *arena, int64_t revision,
+    int64_t epoch, indexer_left *left);
 /* Nothing above `revision` is known here any more; the tombstone is at most `deleted_below` then.
  */
 void indexer_register_forget(indexer_register *record, weir_arena *arena, int64_t revision,

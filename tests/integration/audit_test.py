@@ -68,6 +68,26 @@ class Store:
         self.run(f"copy {prefix.hex()} {to.hex()}")
 
 
+def set_back(gateway, document):
+    """READY to PENDING with everything that belongs to it, but without an entry in the backlog (custody)."""
+    messages = harness.MESSAGES
+    key = b"R" + number(1) + name(document) + number(1)
+    revision = messages("weir.internal.v1.RevisionRecord").FromString(gateway.list(key)[key])
+    counters_key = b"N" + number(1)
+    counters = messages("weir.internal.v1.CountersRecord").FromString(gateway.list(counters_key)[counters_key])
+    counters.ready -= 1
+    counters.pending += 1
+    counters.chunks -= revision.chunk_count
+    unready = messages("weir.internal.v1.UnreadyRecord")(
+        collection_no=1, document_id=document, revision=1, since_ms=revision.create_time_ms,
+        size_bytes=revision.size_bytes,
+    )
+    revision.state = 1
+    gateway.put(key, revision.SerializeToString())
+    gateway.put(counters_key, counters.SerializeToString())
+    gateway.put(b"U" + number(revision.unready_no), unready.SerializeToString())
+
+
 class AuditTest(harness.OwnSuiteTest):
     def start(self, *settings):
         self.suite = self.own_suite(settings)
@@ -169,31 +189,12 @@ class Planted(AuditTest):
         for tag in (b"D", b"K", b"M", b"V"):
             indexer.copy(self.key(tag, "good-0"), self.key(tag, "orphan"))
         indexer.copy(self.key(b"K", "good-1", 1, 1), self.key(b"K", "good-1", 7, 7))
-        self.set_back(gateway, "waiting")
-        self.set_back(gateway, "lost")
+        set_back(gateway, "waiting")
+        set_back(gateway, "lost")
         gateway.delete(self.key(b"S", "no-source"))
         reconciler.copy(self.letter("letterless") + number(1), self.letter("foreign") + number(1))
         reconciler.copy(self.letter("letterless") + number(1), self.letter("never-seen") + number(1))
         reconciler.delete(self.letter("letterless"))
-
-    def set_back(self, gateway, document):
-        """READY to PENDING with everything that belongs to it, but without an entry in the backlog (custody)."""
-        messages = harness.MESSAGES
-        key = self.key(b"R", document, 1)
-        revision = messages("weir.internal.v1.RevisionRecord").FromString(gateway.list(key)[key])
-        counters_key = b"N" + number(1)
-        counters = messages("weir.internal.v1.CountersRecord").FromString(gateway.list(counters_key)[counters_key])
-        counters.ready -= 1
-        counters.pending += 1
-        counters.chunks -= revision.chunk_count
-        unready = messages("weir.internal.v1.UnreadyRecord")(
-            collection_no=1, document_id=document, revision=1, since_ms=revision.create_time_ms,
-            size_bytes=revision.size_bytes,
-        )
-        revision.state = 1
-        gateway.put(key, revision.SerializeToString())
-        gateway.put(counters_key, counters.SerializeToString())
-        gateway.put(b"U" + number(revision.unready_no), unready.SerializeToString())
 
     def test_everything_planted_is_found_and_healed_or_listed(self):
         self.start("audit.documents_per_second=0")

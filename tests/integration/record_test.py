@@ -8,7 +8,7 @@ The databases of a stopped suite get garbage under keys that the services read a
 import subprocess
 
 import harness
-from audit_test import Inner, Store, name, number
+from audit_test import Inner, Store, name, number, set_back
 from harness import WEIR, state_name, wait_for
 
 GARBAGE = b"\xff\xff\xff no message"
@@ -79,6 +79,70 @@ class RecordTest(harness.OwnSuiteTest):
             return len(self.client.ListDeadLetters().dead_letters) == 1
         except harness.grpc.RpcError:
             return False
+
+    # ---- vectors of the indexer ----
+
+    def flip(self, indexer, document):
+        """One byte of the vectors; returns (key, value) as they are now."""
+        (key, value), = indexer.list(b"V" + number(1) + name(document)).items()
+        value = value[:7] + bytes([value[7] ^ 1]) + value[8:]
+        indexer.put(key, value)
+        return key, value
+
+    def assert_driven_again(self, document, aside):
+        """The indexer serves, has set aside what is damaged, and the audit brings the document back."""
+        self.suite.up()
+        self.client = self.suite.client()
+        self.assert_works()
+        found = wait_for(lambda: self.ready_after_an_audit(document), f"{document} to be READY again", 60)
+        self.assertEqual(found.run, 2)
+        self.assertEqual([(record.key, record.value) for record in self.aside("indexer")], aside)
+        _, page = self.suite.admin("indexer", "/metrics")
+        self.assertIn(f"\nweir_records_set_aside {len(aside)}\n", page)
+        hits = self.client.stubborn("Search", collection_id="notes", text="The mill wheel turns.", top_k=5).hits
+        self.assertEqual([hit.document_id for hit in hits].count(document), 1)
+        noted = self.client.ListInconsistencies(show_resolved=True).inconsistencies
+        self.assertEqual([it.document_id for it in noted], [document])
+
+    def ready_after_an_audit(self, document):
+        try:
+            self.client.call("RunAudit", deadline=30)
+            found = self.client.call("GetDocument", collection_id="notes", document_id=document).document
+            return found if state_name(found) == "READY" and found.run > 1 else None
+        except harness.grpc.RpcError:
+            return None
+
+    def test_a_damaged_vector_of_a_ready_revision(self):
+        self.ingest("a")
+        self.suite.down()
+        self.assert_driven_again("a", [self.flip(Store(self.suite, "indexer"), "a")])
+
+    def unmake(self, indexer, document):
+        """READY to staged, as if the gate had not been open."""
+        set_back(Store(self.suite, "gateway"), document)
+        key = b"D" + number(1) + name(document)
+        register = harness.MESSAGES("weir.internal.v1.IndexDocumentRecord").FromString(indexer.list(key)[key])
+        register.staged.add(revision=1, epoch=1, era=1, chunk_count=1, staged_count=1, token_count=7)
+        for field in ("ready_revision", "ready_epoch", "ready_chunk_count", "ready_token_count", "ready_time_ms"):
+            register.ClearField(field)
+        indexer.put(key, register.SerializeToString())
+
+    def test_a_damaged_vector_of_a_staged_try(self):
+        self.ingest("a")
+        self.suite.down()
+        indexer = Store(self.suite, "indexer")
+        self.unmake(indexer, "a")
+        self.assert_driven_again("a", [self.flip(indexer, "a")])
+
+    def test_a_missing_vector_of_a_staged_try(self):
+        self.ingest("a")
+        self.suite.down()
+        indexer = Store(self.suite, "indexer")
+        self.unmake(indexer, "a")
+        indexer.delete(b"V" + number(1) + name("a"))
+        self.assert_driven_again("a", [])
+
+    # ---- custody ----
 
     def test_custody_stays_and_only_what_needs_it_is_refused(self):
         self.ingest("kept")

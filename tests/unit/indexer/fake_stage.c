@@ -94,7 +94,7 @@ fake_stage_settle_down(weir_stage *stage, weir_error *reterr)
 void
 fake_stage_forget(weir_stage *stage)
 {
-    stage->row_count = stage->settled_count = stage->event_count = 0;
+    stage->row_count = stage->settled_count = stage->event_count = stage->aside_count = 0;
     weir_arena_reset(stage->kept);
 }
 
@@ -151,6 +151,18 @@ weir_stage_put(weir_stage *stage, weir_bytes key, const ProtobufCMessage *messag
     weir_buffer_clear(&stage->scratch);
     weir_wire_encode(message, &stage->scratch);
     weir_batch_put(stage->batch, key, weir_buffer_view(&stage->scratch));
+}
+
+weir_code
+weir_stage_set_aside(weir_stage *stage, weir_bytes key, weir_bytes value, const char *why,
+    weir_error *reterr)
+{
+    weir_assert(stage->aside_count < sizeof stage->aside / sizeof stage->aside[0]);
+    weir_assert(value.size > 0 && why[0] != '\0');
+    stage->aside[stage->aside_count++] =
+        (weir_bytes){ weir_arena_memdup(stage->kept, key.data, key.size), key.size };
+    weir_batch_delete(stage->batch, key);
+    return WEIR_OK;
 }
 
 /* A copy that lives until fake_stage_forget. */

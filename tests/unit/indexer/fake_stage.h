@@ -38,6 +38,8 @@ struct weir_stage {
     size_t settled_count;
     Weir__Internal__V1__LifecycleEvent *events[512];
     size_t event_count;
+    weir_bytes aside[8]; /* keys */
+    size_t aside_count;
     int64_t wake_at_ms; /* 0: no wish */
     weir_stage_counts counts;
     uint32_t credit;

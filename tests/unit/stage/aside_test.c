@@ -22,7 +22,7 @@ typedef Weir__Internal__V1__SetAsideRecord aside_record;
 
 #define IN WEIR_LINK_GATEWAY_INGEST
 
-enum { ASK_READ_OWN = 1, ASK_READ_CUSTODY, ASK_WRITE_THEN_READ_CUSTODY };
+enum { ASK_READ_OWN = 1, ASK_READ_CUSTODY, ASK_WRITE_THEN_READ_CUSTODY, ASK_SCAN };
 
 /* "P..." can be made again, "C..." is custody. */
 static const char *const own_key = "P-own";
@@ -64,6 +64,12 @@ static weir_code
 core_request(void *self, weir_stage *stage, const weir_request *request, weir_error *reterr)
 {
     (void)self;
+    if (request->kind == ASK_SCAN) {
+        const weir_code code = weir_stage_set_aside(stage, weir_bytes_str(own_key),
+            weir_bytes_str(damage), "met by a scan, it does not decode", reterr);
+
+        return code == WEIR_OK ? read_record(stage, own_key, reterr) : code;
+    }
     if (request->kind == ASK_READ_OWN)
         return read_record(stage, own_key, reterr);
     if (request->kind == ASK_WRITE_THEN_READ_CUSTODY)
@@ -178,6 +184,21 @@ aside_count(void)
 }
 
 /* ---- tests ---- */
+
+static void
+a_record_that_a_scan_can_do_without_is_aside_in_the_same_round(void **state)
+{
+    weir_buffer value = { 0 };
+
+    (void)state;
+    put_damage(own_key);
+    RIG_OK(ask(ASK_SCAN, error));
+    RIG_OK(rig_run(&r, error));
+    assert_false(is_stored(own_key, &value));
+    expect_aside(own_key);
+    assert_int_equal(aside_count(), 1);
+    weir_buffer_fini(&value);
+}
 
 static void
 a_record_that_a_start_needs_is_aside_at_the_next_start(void **state)
@@ -318,6 +339,11 @@ too_many_records_are_no_accident(void **state)
     assert_true(is_stored(own_key, &value));
     rig_crash(&r);
     RIG_OK(rig_start(&r, error));
+    assert_int_equal(ask(ASK_SCAN, &failure), WEIR_CORRUPT);
+    assert_non_null(strstr(failure.message, "already"));
+    rig_crash(&r);
+    RIG_OK(rig_start(&r, error));
+    assert_true(is_stored(own_key, &value));
     weir_buffer_fini(&value);
 }
 
@@ -327,6 +353,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_record_that_a_scan_can_do_without_is_aside_in_the_same_round),
         TEST(a_record_that_a_start_needs_is_aside_at_the_next_start),
         TEST(a_record_met_at_work_ends_the_process_and_is_aside_afterwards),
         TEST(what_the_failed_round_wrote_is_not_there),
