@@ -23,9 +23,8 @@ configure = $(in_base) tools/build/configure
 ninja = $(in_base) tools/build/ninja -j$(JOBS)
 export CCACHE_DIR ?= $(CURDIR)/.cache/ccache
 
-.PHONY: all build help root model configure demo test test-long asan failpoints references bench lint format tidy \
-	install clean distclean
-.NOTPARALLEL:
+.PHONY: all build help root model configure demo test test-long asan failpoints references bench bench-long \
+	lint format tidy install clean distclean .NOTPARALLEL:
 
 all: build model ## build everything and fetch the model (the default)
 
@@ -71,7 +70,10 @@ test-long: all failpoints ## run the tests that take long
 	@$(in_base) ctest --test-dir $(BUILD) --output-on-failure -L '^long$$' --no-tests=error
 
 bench: all ## measure speed and memory, each beside its raw limit
-	@WEIR_BUILD=$(abspath $(BUILD)) WEIR_BASE=$(root) tests/bench/run
+	@WEIR_BUILD=$(abspath $(BUILD)) WEIR_BASE=$(root) tests/bench/run bench.py
+
+bench-long: all ## measure how cost grows, up to 100,000 documents (tests/bench/GROWTH.md)
+	@WEIR_BUILD=$(abspath $(BUILD)) WEIR_BASE=$(root) tests/bench/run growth.py --write
 
 lint: configure ## check arrows, headers, sizes, formatting, protos
 	@$(in_base) ctest --test-dir $(BUILD) --output-on-failure -j$(JOBS) -L '^lint$$'

@@ -283,7 +283,8 @@ def main():
         revision = run("git", "rev-parse", "--short", "HEAD", check=False).strip()
         text = (f"# Benchmarks\n\n`make bench` on {os.cpu_count()} shared cores, revision {revision}. "
                 "Trust ratios, not absolutes.\n\n")
-        (REPOSITORY / "tests/bench/RESULTS.md").write_text(text + report.markdown(), encoding="utf-8")
+        also = "\nHow cost grows with the number of documents: [GROWTH.md](GROWTH.md).\n"
+        (REPOSITORY / "tests/bench/RESULTS.md").write_text(text + report.markdown() + also, encoding="utf-8")
 
 
 if __name__ == "__main__":
