@@ -24,7 +24,8 @@ ninja = $(in_base) tools/build/ninja -j$(JOBS)
 export CCACHE_DIR ?= $(CURDIR)/.cache/ccache
 
 .PHONY: all build help root model configure demo test test-long asan failpoints references bench bench-long \
-	lint format tidy install clean distclean .NOTPARALLEL:
+	lint format tidy install clean distclean
+.NOTPARALLEL:
 
 all: build model ## build everything and fetch the model (the default)
 
