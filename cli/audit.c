@@ -71,7 +71,7 @@ add_row(cli *self, cli_table *table, const inconsistency *it)
 
     cli_table_row(table,
         (const char *const[]){ it->inconsistency_id, cli_plain(arena, it->collection_id, ID_MAX),
-            cli_plain(arena, it->document_id, ID_MAX),
+            it->document_id[0] == '\0' ? "-" : cli_plain(arena, it->document_id, ID_MAX),
             weir_arena_printf(arena, "%lld", (long long)it->revision),
             it->recorded_state == 0 ? "-" : cli_state_name(it->recorded_state),
             it->evident_state == 0 ? "-" : cli_state_name(it->evident_state),

@@ -10,6 +10,7 @@
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/wire/wire.h"
+#include "services/gateway/audit_count.h"
 #include "services/gateway/audit_look.h"
 #include "services/gateway/keys.h"
 #include "services/gateway/reads.h"
@@ -24,7 +25,8 @@ enum {
     WALK_GATEWAY = 0,
     WALK_INDEXER = 1,
     WALK_LETTERS = 2,
-    WALK_COUNT = 3,
+    WALK_COUNTERS = 3,
+    WALK_COUNT = 4,
     PAGE = GATEWAY_AUDIT_DOCUMENTS_MAX,
     FAR_PAGE = 500, /* of the walks that pick a few out of many */
     FAR_CHEAP = 20, /* of them cost as much as one document */
@@ -35,6 +37,7 @@ enum {
     AGAIN_MAX = 5,
     OPEN_EVERY_MS = 2000,
     LOST_EVERY_MS = 2000,
+    COUNT_PAUSE_MS = 20, /* of the thread, between two steps of a count */
     TICK_MS = 2000,
     CURSOR_EVERY_MS = 10000,
     RUN_RETRY_MS = 1000,
@@ -513,6 +516,88 @@ walk_letters(auditor *self, cursor *at, page *into)
     return WEIR_OK;
 }
 
+/* ---- counters ---- */
+
+static weir_code
+count_all(auditor *self, gateway_audit_count *count)
+{
+    bool over = false;
+    weir_code code = WEIR_OK;
+
+    while (code == WEIR_OK && !over) {
+        code = gateway_audit_count_some(count, &over, self->reterr);
+        if (code != WEIR_OK || over)
+            return code;
+        if (!rest(self->audit, self->run == NULL ? COUNT_PAUSE_MS : 0) ||
+            (self->run != NULL && weir_clock_mono_ms() > self->run->until_ms))
+            code = weir_error_set(self->reterr, WEIR_SERVICE_UNAVAILABLE,
+                "there was no time to count a collection");
+    }
+    return code;
+}
+
+static weir_code
+count_collection(auditor *self, const char *tenant, uint64_t collection_no, uint64_t *ret_count)
+{
+    gateway_published published;
+    gateway_audit_count count;
+
+    gateway_core_published(self->self->core, &published);
+    weir_code code = gateway_audit_count_begin(&count, self->self->service->store, collection_no,
+        published.recounts, self->reterr);
+    if (code == WEIR_OK)
+        code = count_all(self, &count);
+    *ret_count = count.looked_at;
+    const Weir__Internal__V1__AuditCommand *finding = code == WEIR_OK
+        ? gateway_audit_count_finding(&count, tenant, published.era, self->arena)
+        : NULL;
+    gateway_audit_count_end(&count);
+    if (code == WEIR_CORRUPT) /* custody that nobody can read now can not be counted */
+        return WEIR_OK;
+    return finding == NULL ? code : report(self, finding);
+}
+
+/* One collection a page.  *ret_found false: there is none behind `at`. */
+static weir_code
+next_collection(auditor *self, cursor *at, uint64_t *ret_no, const char **ret_tenant,
+    bool *ret_found)
+{
+    gateway_look look;
+    const uint64_t after = at->after.size == 9 ? weir_load_u64(at->after.data + 1) : 0;
+
+    gateway_look_begin(&look, self->self->service->store, self->arena);
+    weir_iter *iter = weir_store_iter(look.store, look.snapshot,
+        gateway_key_collection_name(&look.key, after + 1),
+        gateway_key_collection_name(&look.end, UINT64_MAX));
+    *ret_found = weir_iter_next(iter);
+    if (*ret_found) {
+        move_to(at, weir_iter_key(iter));
+        *ret_no = weir_load_u64(weir_iter_key(iter).data + 1);
+        *ret_tenant = weir_arena_strdup(self->arena, (const char *)weir_iter_value(iter).data);
+    }
+    const weir_code code = weir_iter_status(iter, self->reterr);
+    weir_iter_destroy(&iter);
+    gateway_look_end(&look);
+    return code;
+}
+
+static weir_code
+walk_counters(auditor *self, cursor *at, page *into)
+{
+    const char *tenant = NULL;
+    uint64_t collection_no = 0, count = 0;
+    bool found = false;
+    weir_code code = next_collection(self, at, &collection_no, &tenant, &found);
+
+    into->is_last = !found;
+    if (code == WEIR_OK && found && is_wanted(self, tenant, collection_no))
+        code = count_collection(self, tenant, collection_no, &count);
+    into->looked_at = count;
+    return code;
+}
+
+/* ---- a pass ---- */
+
 static weir_code
 inspect_refs(auditor *self, const page *made)
 {
@@ -523,6 +608,15 @@ inspect_refs(auditor *self, const page *made)
     return code;
 }
 
+typedef weir_code walk_page(auditor *self, cursor *at, page *into);
+
+static walk_page *const walks[WALK_COUNT] = {
+    [WALK_GATEWAY] = walk_gateway,
+    [WALK_INDEXER] = walk_indexer,
+    [WALK_LETTERS] = walk_letters,
+    [WALK_COUNTERS] = walk_counters,
+};
+
 /* One page of the pass; the cursor moves only when all of it was looked at. *ret_cost: documents
  * that it was worth. */
 static weir_code
@@ -530,14 +624,9 @@ step(auditor *self, cursor *at, size_t *ret_cost, bool *ret_over)
 {
     page *made = weir_alloc_zero(1, sizeof *made);
     cursor next = { .walk = at->walk };
-    weir_code code = WEIR_OK;
 
     move_to(&next, weir_buffer_view(&at->after));
-    if (at->walk == WALK_GATEWAY)
-        code = walk_gateway(self, &next, made);
-    else
-        code = at->walk == WALK_INDEXER ? walk_indexer(self, &next, made)
-                                        : walk_letters(self, &next, made);
+    weir_code code = walks[at->walk](self, &next, made);
     if (code == WEIR_OK)
         code = inspect_refs(self, made);
     if (code == WEIR_OK) {

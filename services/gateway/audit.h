@@ -2,11 +2,12 @@
  * audit.h - the two-way audit: a thread that walks slowly all the time, and the same at once for
  * RunAudit.
  *
- * A pass has three walks: the gateway's documents; the documents that the indexer has and the
- * gateway does not know; the dead letters of what is not FAILED.  Whatever looks wrong is looked at
- * once more after a pause (audit_look.h), and only what is seen twice is told to the core, which
- * judges it again, records and repairs it (audit_core.c).  What is recorded and open is looked at
- * every few seconds until it agrees.
+ * A pass has four walks: the gateway's documents; the documents that the indexer has and the
+ * gateway does not know; the dead letters of what is not FAILED; the counters of each collection
+ * (audit_count.h).  Whatever looks wrong is looked at once more after a pause (audit_look.h), and
+ * only what is seen twice is told to the core, which judges it again, records and repairs it
+ * (audit_core.c).  (Counters are counted in one snapshot, so once is enough.)  What is recorded and
+ * open is looked at every few seconds until it agrees.
  *
  * The cursor is on disk, so that a restart goes on.  The thread owns no fact: it can be lost at any
  * line.

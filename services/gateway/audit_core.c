@@ -86,6 +86,19 @@ erase_record(gateway_core *core, weir_stage *stage, uint64_t number,
     weir_batch_delete(weir_stage_batch(stage), gateway_key_inconsistency(&core->key, number));
 }
 
+static void
+resolve_record(gateway_core *core, weir_stage *stage, uint64_t number, inconsistency_record *record,
+    uint32_t resolution)
+{
+    weir_assert(core->inconsistency_open > 0);
+    core->inconsistency_open--;
+    record->resolution = resolution;
+    record->resolve_time_ms = weir_stage_now_ms(stage);
+    if (resolution != RESOLUTION(DISMISS)) /* a dismissed one is remembered by its finding */
+        weir_batch_delete(weir_stage_batch(stage), found_key(core, record));
+    put_record(core, stage, number, record);
+}
+
 static weir_code
 decode_record(weir_stage *stage, weir_bytes value, inconsistency_record **ret, weir_error *reterr)
 {
@@ -231,6 +244,16 @@ load_judged(judged *self, uint64_t collection_no, weir_error *reterr)
     return code;
 }
 
+static weir_code
+load_counters(judged *self, const audit_command *command, weir_error *reterr)
+{
+    const weir_code code = load_judged(self, command->collection_no, reterr);
+
+    if (code == WEIR_OK && self->id.collection != NULL)
+        self->state = GATEWAY_AUDIT_COUNTERS;
+    return code;
+}
+
 /* ---- repairs ---- */
 
 static weir_code
@@ -316,6 +339,23 @@ send_tombstone_again(const judged *self, weir_error *reterr)
     return gateway_send_tombstone(self->stage, &tombstone, self->revision->delete_time_ms, reterr);
 }
 
+/* What was wrong in the snapshot is wrong by as much now: what has changed since has moved the
+ * counters and what they count alike. */
+static void
+correct_counters(const judged *self, const audit_command *command)
+{
+    collection_entry *collection = self->id.collection;
+    counters_record stored = *command->stored, counted = *command->counted;
+
+    for (size_t i = 0; i < GATEWAY_COUNTERS; i++)
+        *gateway_counter(&collection->counters, i) +=
+            *gateway_counter(&counted, i) - *gateway_counter(&stored, i);
+    self->core->pending_total += counted.pending - stored.pending;
+    self->core->processing_total += counted.processing - stored.processing;
+    self->core->recounts++;
+    gateway_count(self->core, collection);
+}
+
 static weir_code
 act(const judged *self, gateway_audit_action action, const audit_command *command,
     weir_error *reterr)
@@ -340,6 +380,9 @@ act(const judged *self, gateway_audit_action action, const audit_command *comman
         return send_promise(self, reterr);
     case GATEWAY_AUDIT_DO_TOMBSTONE:
         return send_tombstone_again(self, reterr);
+    case GATEWAY_AUDIT_DO_COUNT:
+        correct_counters(self, command);
+        return WEIR_OK;
     }
     return WEIR_OK;
 }
@@ -518,7 +561,10 @@ handle_finding(judged *self, const audit_command *command, const gateway_audit_r
         answer->is_repaired = true;
         log_audit(self, command, row, true);
         code = act(self, row->action, command, reterr);
-        tell_audited(self, command);
+        if (self->state == GATEWAY_AUDIT_COUNTERS) /* right from this round on, and no document's */
+            resolve_record(self->core, self->stage, number, record, RESOLUTION(ADVANCE));
+        else
+            tell_audited(self, command);
     } else if (is_new) {
         log_audit(self, command, row, false);
     }
@@ -531,6 +577,8 @@ is_stale(const judged *self, const audit_command *command)
 {
     const revision_record *revision = self->revision;
 
+    if (self->state == GATEWAY_AUDIT_COUNTERS)
+        return command->recounts != self->core->recounts; /* an older look than the last one */
     return command->era != weir_stage_era(self->stage) || self->core->is_redriving ||
         (uint32_t)self->state != command->state ||
         (revision != NULL &&
@@ -538,11 +586,19 @@ is_stale(const judged *self, const audit_command *command)
 }
 
 static bool
+is_of_counters(const audit_command *command)
+{
+    return command->state == GATEWAY_AUDIT_COUNTERS;
+}
+
+static bool
 is_sane(const audit_command *command)
 {
+    if (is_of_counters(command) && (command->stored == NULL || command->counted == NULL))
+        return false;
     return command->state >= 1 && command->state < GATEWAY_AUDIT_STATE_COUNT &&
         command->evidence >= 1 && command->evidence < GATEWAY_AUDIT_EVIDENCE_COUNT &&
-        command->document_id[0] != 0 && command->tenant[0] != 0;
+        (command->document_id[0] == 0) == is_of_counters(command) && command->tenant[0] != 0;
 }
 
 weir_code
@@ -562,7 +618,8 @@ gateway_on_audit(gateway_core *core, weir_stage *stage, const weir_request *requ
     if (!is_sane(command))
         return gateway_refuse(stage, request->reply_to, WEIR_INVALID_ARGUMENT, NULL,
             "that is no finding");
-    code = load_judged(&self, command->collection_no, reterr);
+    code = is_of_counters(command) ? load_counters(&self, command, reterr)
+                                   : load_judged(&self, command->collection_no, reterr);
     if (code != WEIR_OK)
         return code;
     const gateway_audit_row *row = gateway_audit_row_of((gateway_audit_state)command->state,
@@ -585,19 +642,6 @@ reply_empty(weir_stage *stage, uint64_t reply_to)
 
     weir__internal__v1__empty_response__init(response);
     weir_stage_reply(stage, reply_to, &response->base);
-}
-
-static void
-resolve_record(gateway_core *core, weir_stage *stage, uint64_t number, inconsistency_record *record,
-    uint32_t resolution)
-{
-    weir_assert(core->inconsistency_open > 0);
-    core->inconsistency_open--;
-    record->resolution = resolution;
-    record->resolve_time_ms = weir_stage_now_ms(stage);
-    if (resolution != RESOLUTION(DISMISS)) /* a dismissed one is remembered by its finding */
-        weir_batch_delete(weir_stage_batch(stage), found_key(core, record));
-    put_record(core, stage, number, record);
 }
 
 weir_code

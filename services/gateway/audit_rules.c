@@ -40,6 +40,7 @@ static const gateway_audit_row table[GATEWAY_AUDIT_STATE_COUNT][GATEWAY_AUDIT_EV
         SEES(STRAYS) = ADVANCE(FORGET, STRAYS),
         /* No record, no source. */
         SEES(NO_SOURCE) = AGREES,
+        SEES(OTHER_COUNT) = AGREES,
     },
     [GATEWAY_AUDIT_PENDING] = {
         /* The register is the truth; its row was lost. */
@@ -59,6 +60,7 @@ static const gateway_audit_row table[GATEWAY_AUDIT_STATE_COUNT][GATEWAY_AUDIT_EV
         SEES(NO_LETTER) = AGREES,
         SEES(STRAYS) = ADVANCE(CHECK, STRAYS),
         SEES(NO_SOURCE) = REVIEW(NO_SOURCE),
+        SEES(OTHER_COUNT) = AGREES,
     },
     [GATEWAY_AUDIT_PROCESSING] = {
         /* As for PENDING, but that stages hold the work instead of the backlog. */
@@ -74,6 +76,7 @@ static const gateway_audit_row table[GATEWAY_AUDIT_STATE_COUNT][GATEWAY_AUDIT_EV
         SEES(NO_LETTER) = AGREES,
         SEES(STRAYS) = ADVANCE(CHECK, STRAYS),
         SEES(NO_SOURCE) = REVIEW(NO_SOURCE),
+        SEES(OTHER_COUNT) = AGREES,
     },
     [GATEWAY_AUDIT_READY] = {
         SEES(READY) = AGREES,
@@ -91,6 +94,7 @@ static const gateway_audit_row table[GATEWAY_AUDIT_STATE_COUNT][GATEWAY_AUDIT_EV
         SEES(STRAYS) = ADVANCE(CHECK, STRAYS),
         /* It can be found still; a re-drive would fail. */
         SEES(NO_SOURCE) = REVIEW(NO_SOURCE),
+        SEES(OTHER_COUNT) = AGREES,
     },
     [GATEWAY_AUDIT_FAILED] = {
         /* The two exclude each other: a promise was broken, and a person has seen one of them. */
@@ -109,6 +113,7 @@ static const gateway_audit_row table[GATEWAY_AUDIT_STATE_COUNT][GATEWAY_AUDIT_EV
         SEES(STRAYS) = ADVANCE(CHECK, STRAYS),
         /* A dead letter must be resolvable. */
         SEES(NO_SOURCE) = REVIEW(NO_SOURCE),
+        SEES(OTHER_COUNT) = AGREES,
     },
     [GATEWAY_AUDIT_RETIRED] = {
         /* What took its place is judged instead: not READY there, or the delete is missing. */
@@ -125,6 +130,7 @@ static const gateway_audit_row table[GATEWAY_AUDIT_STATE_COUNT][GATEWAY_AUDIT_EV
         SEES(STRAYS) = ADVANCE(CHECK, STRAYS),
         /* Its source is purged on purpose. */
         SEES(NO_SOURCE) = AGREES,
+        SEES(OTHER_COUNT) = AGREES,
     },
     [GATEWAY_AUDIT_DELETE] = {
         /* A delete is final: whatever the indexer shows, the tombstone goes again. */
@@ -141,6 +147,24 @@ static const gateway_audit_row table[GATEWAY_AUDIT_STATE_COUNT][GATEWAY_AUDIT_EV
         SEES(STRAYS) = ADVANCE(CHECK, STRAYS),
         /* A delete has none. */
         SEES(NO_SOURCE) = AGREES,
+        SEES(OTHER_COUNT) = AGREES,
+    },
+    [GATEWAY_AUDIT_COUNTERS] = {
+        /* Nothing that is seen of a revision says anything of them. */
+        SEES(READY) = AGREES,
+        SEES(DAMAGED) = AGREES,
+        SEES(NEWER) = AGREES,
+        SEES(TOMBSTONE) = AGREES,
+        SEES(PROMISE) = AGREES,
+        SEES(WORK) = AGREES,
+        SEES(NOTHING) = AGREES,
+        SEES(LETTER) = AGREES,
+        SEES(OTHER_LETTER) = AGREES,
+        SEES(NO_LETTER) = AGREES,
+        SEES(STRAYS) = AGREES,
+        SEES(NO_SOURCE) = AGREES,
+        /* Revisions are what is true; counters are their sum, so that nobody needs a scan. */
+        SEES(OTHER_COUNT) = ADVANCE(COUNT, "the counters are not what a scan counts"),
     },
 };
 
@@ -162,7 +186,8 @@ gateway_audit_state_name(gateway_audit_state state)
         [GATEWAY_AUDIT_READY] = "READY",
         [GATEWAY_AUDIT_FAILED] = "FAILED",
         [GATEWAY_AUDIT_RETIRED] = "RETIRED",
-        [GATEWAY_AUDIT_DELETE] = "DELETE" };
+        [GATEWAY_AUDIT_DELETE] = "DELETE",
+        [GATEWAY_AUDIT_COUNTERS] = "COUNTERS" };
 
     return state >= 1 && state < GATEWAY_AUDIT_STATE_COUNT ? names[state] : "";
 }
@@ -183,6 +208,7 @@ gateway_audit_evidence_name(gateway_audit_evidence evidence)
         [GATEWAY_AUDIT_SEES_NO_LETTER] = "NO_LETTER",
         [GATEWAY_AUDIT_SEES_STRAYS] = "STRAYS",
         [GATEWAY_AUDIT_SEES_NO_SOURCE] = "NO_SOURCE",
+        [GATEWAY_AUDIT_SEES_OTHER_COUNT] = "OTHER_COUNT",
     };
 
     return evidence >= 1 && evidence < GATEWAY_AUDIT_EVIDENCE_COUNT ? names[evidence] : "";
@@ -209,6 +235,7 @@ gateway_audit_evident_state(gateway_audit_evidence evidence)
     case GATEWAY_AUDIT_SEES_NO_LETTER:
     case GATEWAY_AUDIT_SEES_STRAYS:
     case GATEWAY_AUDIT_SEES_NO_SOURCE:
+    case GATEWAY_AUDIT_SEES_OTHER_COUNT:
     case GATEWAY_AUDIT_EVIDENCE_COUNT:
         return 0;
     }

@@ -19,8 +19,9 @@ typedef enum gateway_audit_state {
     GATEWAY_AUDIT_PROCESSING = 3, /* handed over */
     GATEWAY_AUDIT_READY = 4,
     GATEWAY_AUDIT_FAILED = 5,
-    GATEWAY_AUDIT_RETIRED = 6, /* SUPERSEDED, or DELETED by a later delete */
-    GATEWAY_AUDIT_DELETE = 7,  /* the revision is a delete */
+    GATEWAY_AUDIT_RETIRED = 6,  /* SUPERSEDED, or DELETED by a later delete */
+    GATEWAY_AUDIT_DELETE = 7,   /* the revision is a delete */
+    GATEWAY_AUDIT_COUNTERS = 8, /* not of a revision: the counters of a collection */
     GATEWAY_AUDIT_STATE_COUNT
 } gateway_audit_state;
 
@@ -38,6 +39,7 @@ typedef enum gateway_audit_evidence {
     GATEWAY_AUDIT_SEES_NO_LETTER = 10,   /* no dead letter of it */
     GATEWAY_AUDIT_SEES_STRAYS = 11,      /* chunks of tries that no register names */
     GATEWAY_AUDIT_SEES_NO_SOURCE = 12,   /* its source is gone, or is another one */
+    GATEWAY_AUDIT_SEES_OTHER_COUNT = 13, /* a scan of the revisions counts otherwise */
     GATEWAY_AUDIT_EVIDENCE_COUNT
 } gateway_audit_evidence;
 
@@ -58,7 +60,8 @@ typedef enum gateway_audit_action {
     GATEWAY_AUDIT_DO_FORGET,       /* the indexer forgets what was never given out */
     GATEWAY_AUDIT_DO_PROMISE,      /* the indexer promises again what FAILED */
     GATEWAY_AUDIT_DO_TOMBSTONE,    /* the tombstone goes again */
-    GATEWAY_AUDIT_DO_TELL, /* the reconciler takes over the record: a dead letter, or none */
+    GATEWAY_AUDIT_DO_TELL,  /* the reconciler takes over the record: a dead letter, or none */
+    GATEWAY_AUDIT_DO_COUNT, /* the counters become what the scan counts */
 } gateway_audit_action;
 
 typedef struct gateway_audit_row {

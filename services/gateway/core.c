@@ -323,6 +323,7 @@ core_committed(void *self, weir_stage *stage)
     published->is_rebuilding = core->is_redriving && core->redrive_ready_too;
     published->inconsistencies = core->inconsistency_open;
     published->repaired_total = core->repaired_total;
+    published->recounts = core->recounts;
     published->audit_full_pass_time_ms = core->audit.full_pass_time_ms;
     for (int service = 1; service < WEIR_SERVICE_COUNT; service++) {
         published->has_store[service] = core->known[service].store_id.len == WEIR_STORE_ID_SIZE;

@@ -83,6 +83,7 @@ typedef struct gateway_published {
     bool is_rebuilding;              /* of these, what was READY too */
     uint64_t inconsistencies;        /* open */
     uint64_t repaired_total;         /* repairs begun since the start */
+    uint64_t recounts;               /* corrections of counters since the start */
     int64_t audit_full_pass_time_ms; /* when the last whole audit ended, wall time; 0: never */
     /* Databases in force by service, for ApplyEra; has_store says which are known. */
     bool has_store[WEIR_SERVICE_COUNT];

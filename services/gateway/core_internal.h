@@ -113,6 +113,7 @@ struct gateway_core {
     weir_buffer audit_after;
     uint64_t inconsistency_count, inconsistency_open; /* recorded; of these, open */
     uint64_t repaired_total;
+    uint64_t recounts; /* corrections of counters since the start */
     bool change_added;
     bool is_draining; /* nobody may wait any more */
     void (*changed_callback)(void *ud);
@@ -152,6 +153,11 @@ collection_entry *gateway_find_collection_no(const gateway_core *core, uint64_t 
 weir_code gateway_add_collection(gateway_core *core, weir_bytes packed,
     collection_entry **ret_entry, weir_error *reterr) WEIR_MUST_CHECK;
 void gateway_count(gateway_core *core, collection_entry *collection);
+enum { GATEWAY_COUNTERS = 10 };
+/* One of them, in the order of CountersRecord. */
+uint64_t *gateway_counter(counters_record *counters, size_t at);
+/* What a scan adds for a revision; all but `documents`, which takes the whole document. */
+void gateway_count_revision(counters_record *counters, const revision_record *revision);
 weir_code gateway_load_collections(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
 void gateway_put_counters(gateway_core *core, weir_stage *stage);

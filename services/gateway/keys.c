@@ -136,6 +136,14 @@ gateway_key_request(weir_buffer *key, const char *tenant, gateway_method method,
 }
 
 weir_bytes
+gateway_key_revisions(weir_buffer *key, uint64_t collection_no)
+{
+    start(key, 'R');
+    weir_buffer_append_u64(key, collection_no);
+    return weir_buffer_view(key);
+}
+
+weir_bytes
 gateway_key_revision(weir_buffer *key, uint64_t collection_no, const char *document_id,
     int64_t revision)
 {

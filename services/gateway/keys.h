@@ -67,6 +67,8 @@ weir_bytes gateway_key_request(weir_buffer *key, const char *tenant, gateway_met
     const char *request_id);
 weir_bytes gateway_key_revision(weir_buffer *key, uint64_t collection_no, const char *document_id,
     int64_t revision);
+/* The range of a collection's revisions begins with this. */
+weir_bytes gateway_key_revisions(weir_buffer *key, uint64_t collection_no);
 weir_bytes gateway_key_source(weir_buffer *key, uint64_t collection_no, const char *document_id,
     int64_t revision);
 weir_bytes gateway_key_unready(weir_buffer *key, uint64_t unready_no);

@@ -6,6 +6,7 @@
  */
 #include "common/base/assert.h"
 #include "common/base/hash.h"
+#include "common/base/log.h"
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
 
@@ -59,6 +60,30 @@ count_of(counters_record *counters, uint32_t state)
     }
 }
 
+uint64_t *
+gateway_counter(counters_record *counters, size_t at)
+{
+    uint64_t *const all[GATEWAY_COUNTERS] = { &counters->pending, &counters->processing,
+        &counters->ready, &counters->failed, &counters->superseded, &counters->deleted,
+        &counters->documents, &counters->chunks, &counters->accepted, &counters->rebuilding };
+
+    weir_assert(at < GATEWAY_COUNTERS);
+    return all[at];
+}
+
+void
+gateway_count_revision(counters_record *counters, const revision_record *revision)
+{
+    uint64_t *of_state = count_of(counters, revision->state);
+
+    if (of_state != NULL)
+        (*of_state)++;
+    if (revision->state == DOCUMENT_STATE(READY))
+        counters->chunks += revision->chunk_count;
+    counters->rebuilding += revision->rebuilds ? 1 : 0;
+    counters->accepted++;
+}
+
 void
 gateway_count(gateway_core *core, collection_entry *collection)
 {
@@ -71,6 +96,18 @@ gateway_count(gateway_core *core, collection_entry *collection)
     core->changed_count++;
 }
 
+/* A counter that is too low is wrong already, and the audit's to correct: no reason to end the
+ * service for ever. */
+static void
+take_off(const collection_entry *collection, uint64_t *count, uint64_t n)
+{
+    if (*count < n)
+        weir_log(WEIR_LOG_ERROR, "counters.wrong",
+            WEIR_INT("collection_no", collection->record->collection_no),
+            WEIR_STR("message", "a counter is lower than what leaves it; `weir audit run` counts"));
+    *count -= *count < n ? *count : n;
+}
+
 static void
 move_count(gateway_core *core, collection_entry *collection, const revision_record *revision,
     uint32_t to)
@@ -78,18 +115,18 @@ move_count(gateway_core *core, collection_entry *collection, const revision_reco
     uint64_t *from_count = count_of(&collection->counters, revision->state);
     uint64_t *to_count = count_of(&collection->counters, to);
 
-    if (from_count != NULL) {
-        weir_assert(*from_count > 0);
-        (*from_count)--;
-    }
+    if (from_count != NULL)
+        take_off(collection, from_count, 1);
     if (to_count != NULL)
         (*to_count)++;
     core->pending_total += to == DOCUMENT_STATE(PENDING);
-    core->pending_total -= revision->state == DOCUMENT_STATE(PENDING);
     core->processing_total += to == DOCUMENT_STATE(PROCESSING);
-    core->processing_total -= revision->state == DOCUMENT_STATE(PROCESSING);
+    if (revision->state == DOCUMENT_STATE(PENDING))
+        take_off(collection, &core->pending_total, 1);
+    if (revision->state == DOCUMENT_STATE(PROCESSING))
+        take_off(collection, &core->processing_total, 1);
     if (revision->state == DOCUMENT_STATE(READY) && to != DOCUMENT_STATE(READY))
-        collection->counters.chunks -= revision->chunk_count;
+        take_off(collection, &collection->counters.chunks, revision->chunk_count);
     if (revision->state != DOCUMENT_STATE(READY) && to == DOCUMENT_STATE(READY))
         collection->counters.chunks += revision->chunk_count;
     gateway_count(core, collection);
@@ -170,7 +207,7 @@ gateway_set_state(gateway_core *core, weir_stage *stage, const revision_id *id,
         move_count(core, id->collection, revision, state);
         if (revision->rebuilds && gateway_state_is_terminal(state)) {
             revision->rebuilds = false;
-            id->collection->counters.rebuilding--;
+            take_off(id->collection, &id->collection->counters.rebuilding, 1);
         }
         count_total(core, state);
         revision->state = state;

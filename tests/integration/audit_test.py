@@ -195,6 +195,17 @@ class Planted(AuditTest):
         reconciler.copy(self.letter("letterless") + number(1), self.letter("foreign") + number(1))
         reconciler.copy(self.letter("letterless") + number(1), self.letter("never-seen") + number(1))
         reconciler.delete(self.letter("letterless"))
+        self.miscount(gateway)
+
+    @staticmethod
+    def miscount(gateway):
+        key = b"N" + number(1)
+        counters = harness.MESSAGES("weir.internal.v1.CountersRecord").FromString(gateway.list(key)[key])
+        counters.ready += 3
+        counters.failed = 0
+        counters.documents -= 1
+        counters.chunks += 1000
+        gateway.put(key, counters.SerializeToString())
 
     def test_everything_planted_is_found_and_healed_or_listed(self):
         self.start("audit.documents_per_second=0")
@@ -258,6 +269,10 @@ class Planted(AuditTest):
         self.assert_found("never-seen", "dead letter of an unknown revision", "ADVANCE")
         self.assert_found("letterless", "it has no dead letter", "ADVANCE")
         self.assert_found("promise", "has not promised", "ADVANCE")
+        self.assert_found("", "the counters of the collection say", "ADVANCE")
+        collection = self.client.GetCollection(collection_id=self.name).collection
+        self.assertEqual(collection.document_count, len(self.GOOD + self.DAMAGED + self.FAILING))
+        self.assertEqual(collection.chunk_count, len(whole))
         self.assertEqual(sorted(self.hits()), whole)
         self.assertEqual(self.hits("orphan"), [])
         letters = {letter.document_id: letter for letter in self.client.ListDeadLetters().dead_letters}
@@ -271,7 +286,7 @@ class Planted(AuditTest):
         self.addCleanup(indexer.close)
         self.assertEqual(list(indexer.call(VERIFY).findings), [])
         pressure = self.client.GetPressure().pressure
-        self.assertEqual((pressure.pending, pressure.processing), (0, 0))
+        self.assertEqual((pressure.pending, pressure.processing, pressure.failed), (0, 0, len(self.FAILING)))
         self.assertEqual(pressure.ready, len(self.GOOD + self.DAMAGED))
 
     def decide(self):

@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#include "common/wire/wire.h"
+#include "services/gateway/audit_count.h"
 #include "services/gateway/audit_rules.h"
 #include "tests/unit/gateway/rig.h"
 #include "weir/v1/system.pb-c.h"
@@ -507,6 +509,163 @@ what_cannot_be_worked_on_again_is_not_driven(void **state)
     done(self);
 }
 
+/* ---- counters ---- */
+
+static counters_record *
+counters_of(rig *self)
+{
+    return &gateway_find_collection_no(self->core, COLLECTION_NO)->counters;
+}
+
+/* What is stored is wrong when the process starts. */
+static void
+put_wrong_counters(rig *self)
+{
+    weir_batch *batch = weir_batch_create(self->store);
+    weir_buffer key = { 0 };
+    weir_buffer value = { 0 };
+    counters_record wrong = *counters_of(self);
+    weir_error error;
+
+    wrong.pending += 5;
+    wrong.ready = 0;
+    wrong.chunks += 100;
+    weir_wire_encode(&wrong.base, &value);
+    weir_batch_put(batch, gateway_key_counters(&key, COLLECTION_NO), weir_buffer_view(&value));
+    assert_int_equal(weir_store_commit(self->store, batch, true, &error), WEIR_OK);
+    weir_batch_destroy(&batch);
+    weir_buffer_fini(&key);
+    weir_buffer_fini(&value);
+    rig_crash(self);
+    rig_settle(self);
+}
+
+static finding *
+count(rig *self)
+{
+    gateway_audit_count scan;
+    weir_error error;
+    bool over = false;
+
+    assert_int_equal(gateway_audit_count_begin(&scan, self->store, COLLECTION_NO,
+                         published(self).recounts, &error),
+        WEIR_OK);
+    while (!over)
+        assert_int_equal(gateway_audit_count_some(&scan, &over, &error), WEIR_OK);
+    finding *found =
+        gateway_audit_count_finding(&scan, "t", weir_stage_era(self->stage), self->arena);
+    gateway_audit_count_end(&scan);
+    return found;
+}
+
+/* Documents with every state, and one that was deleted. */
+static rig *
+with_counted(void)
+{
+    rig *self = with_ready();
+
+    RIG_INGEST(self, .document_id = "e", .text = "two");
+    RIG_INGEST(self, .document_id = "f", .text = "three");
+    RIG_INGEST(self, .document_id = "d", .text = "one again");
+    RIG_INGEST(self, .document_id = "g", .text = "four");
+    (void)rig_delete(self, "g", "", false);
+    rig_settle(self);
+    rig_give_up(self, "f", 1, 1);
+    return self;
+}
+
+static void
+counters_that_are_right_are_no_finding(void **state)
+{
+    rig *self = with_counted();
+
+    assert_null(count(self));
+    rig_ready(self, "d", 2, 1, 5);
+    assert_null(count(self));
+    done(self);
+}
+
+static void
+wrong_counters_become_what_a_scan_counts(void **state)
+{
+    rig *self = with_counted();
+    counters_record right = *counters_of(self);
+
+    put_wrong_counters(self);
+    const finding *seen = count(self);
+    assert_non_null(seen);
+    assert_string_equal(seen->message,
+        "the counters of the collection say pending 5 instead of 0, ready 0 instead of 1, "
+        "chunks 103 instead of 3");
+    repair(self, seen);
+    counters_record now = *counters_of(self);
+    for (size_t i = 0; i < GATEWAY_COUNTERS; i++)
+        assert_int_equal(*gateway_counter(&now, i), *gateway_counter(&right, i));
+    assert_int_equal(published(self).pending, right.pending);
+    /* It is over at once, and kept for whoever asks. */
+    assert_int_equal(published(self).inconsistencies, 0);
+    assert_int_equal(published(self).repaired_total, 1);
+    assert_null(count(self));
+    rig_crash(self);
+    rig_settle(self);
+    assert_null(count(self));
+    done(self);
+}
+
+static void
+what_changes_between_the_scan_and_the_correction_counts(void **state)
+{
+    rig *self = with_counted();
+
+    put_wrong_counters(self);
+    const finding *seen = count(self);
+    RIG_INGEST(self, .document_id = "h", .text = "five");
+    rig_ready(self, "e", 1, 1, 4);
+    repair(self, seen);
+    assert_null(count(self));
+    done(self);
+}
+
+static void
+what_two_have_found_is_corrected_once(void **state)
+{
+    rig *self = with_counted();
+
+    put_wrong_counters(self);
+    const finding *first = count(self);
+    const finding *second = count(self);
+    repair(self, first);
+    assert_true(tell(self, second)->is_stale);
+    assert_null(count(self));
+    done(self);
+}
+
+/* A counter that is too low ends nothing. */
+static void
+a_state_that_no_counter_knows_of_can_be_left(void **state)
+{
+    rig *self = with_counted();
+
+    put_wrong_counters(self);
+    (void)rig_delete(self, "d", "", false);
+    rig_settle(self);
+    assert_int_equal(counters_of(self)->ready, 0);
+    repair(self, count(self));
+    assert_null(count(self));
+    done(self);
+}
+
+static void
+counters_without_their_numbers_are_no_finding(void **state)
+{
+    rig *self = with_ready();
+    finding seen = see_unknown(self, COLLECTION_NO, "", 0, GATEWAY_AUDIT_SEES_OTHER_COUNT);
+
+    seen.state = GATEWAY_AUDIT_COUNTERS;
+    rig_refused(self, rig_submit(self, GATEWAY_AUDIT, "", &seen.base), WEIR_INVALID_ARGUMENT);
+    done(self);
+}
+
 int
 main(void)
 {
@@ -529,6 +688,12 @@ main(void)
         cmocka_unit_test(a_dismissed_one_is_not_reported_until_something_changes),
         cmocka_unit_test(a_decision_about_a_changed_document_is_refused),
         cmocka_unit_test(what_cannot_be_worked_on_again_is_not_driven),
+        cmocka_unit_test(counters_that_are_right_are_no_finding),
+        cmocka_unit_test(wrong_counters_become_what_a_scan_counts),
+        cmocka_unit_test(what_changes_between_the_scan_and_the_correction_counts),
+        cmocka_unit_test(what_two_have_found_is_corrected_once),
+        cmocka_unit_test(a_state_that_no_counter_knows_of_can_be_left),
+        cmocka_unit_test(counters_without_their_numbers_are_no_finding),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
