@@ -170,8 +170,8 @@ is_repairable(const Weir__Internal__V1__AuditCommand *command)
                ->rule != GATEWAY_AUDIT_REVIEW;
 }
 
-/* A real run repairs what it finds, so the other walk does not meet it again; a dry one would
- * count it twice. */
+/* Two walks of one run may meet what a person must decide, and in a dry one what it would have
+ * repaired: it counts once. */
 static bool
 was_seen(auditor *self, const Weir__Internal__V1__AuditCommand *command)
 {
@@ -190,12 +190,11 @@ static weir_code
 report(auditor *self, const Weir__Internal__V1__AuditCommand *command)
 {
     ProtobufCMessage *message = NULL;
+    const bool is_again = self->run != NULL && was_seen(self, command);
 
     if (self->run != NULL && self->run->dry_run) {
-        if (!was_seen(self, command)) {
-            self->found++;
-            self->repaired += is_repairable(command);
-        }
+        self->found += is_again ? 0 : 1;
+        self->repaired += !is_again && is_repairable(command);
         return WEIR_OK;
     }
     const weir_code code = tell_core(self, GATEWAY_AUDIT, &command->base, &message);
@@ -203,7 +202,7 @@ report(auditor *self, const Weir__Internal__V1__AuditCommand *command)
         return code;
     const Weir__Internal__V1__AuditAnswer *answer =
         (const Weir__Internal__V1__AuditAnswer *)(const void *)message;
-    self->found += answer->is_stale ? 0 : 1;
+    self->found += answer->is_stale || is_again ? 0 : 1;
     self->repaired += answer->is_repaired ? 1 : 0;
     return WEIR_OK;
 }

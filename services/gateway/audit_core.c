@@ -791,6 +791,47 @@ reply_resolved(weir_stage *stage, const weir_request *request, uint64_t number,
     *ret_response = response;
 }
 
+/* The tombstone that only the indexer has is taken as true.  Of the newest revision the document is
+ * deleted, with a tombstone of the gateway's own, before which the indexer lets go of that one: its
+ * number may be yet to come.  Of an older revision only that ends. */
+static weir_code
+take_tombstone(const judged *self, weir_error *reterr)
+{
+    const bool is_newest = self->id.revision == self->document->newest_revision;
+    revision_id tombstone = self->id;
+    weir_code code = WEIR_OK;
+
+    if (is_newest) {
+        code =
+            send_audit(self, self->id.collection->record->collection_no, self->id.revision, reterr);
+        tombstone.revision++;
+        if (code == WEIR_OK)
+            code = gateway_delete_all(self->core, self->stage, &tombstone, self->document, reterr);
+        self->revision->state = DOCUMENT_STATE(DELETED);
+        return code;
+    }
+    self->revision->delete_time_ms = weir_stage_now_ms(self->stage);
+    code = gateway_set_state(self->core, self->stage, &self->id, self->revision,
+        DOCUMENT_STATE(DELETED), reterr);
+    if (code == WEIR_OK)
+        gateway_tell(self->stage, &self->id, self->revision, LIFECYCLE(DELETED));
+    return code;
+}
+
+/* The gateway's record is taken as true: the indexer lets go of the tombstone, and of what else it
+ * has of the revision, which is worked on again. */
+static weir_code
+drop_tombstone(const judged *self, const char **ret_refusal, weir_error *reterr)
+{
+    if (self->id.revision < self->document->newest_revision) {
+        *ret_refusal = "a newer revision has taken its place; ADVANCE ends this one";
+        return WEIR_OK;
+    }
+    const weir_code code =
+        send_audit(self, self->id.collection->record->collection_no, self->id.revision - 1, reterr);
+    return code == WEIR_OK ? raise_again(self, reterr) : code;
+}
+
 /* Take what the others show: the delete that the indexer knows, or its READY. */
 static weir_code
 advance(judged *self, const inconsistency_record *record, const audit_command *seen,
@@ -800,6 +841,8 @@ advance(judged *self, const inconsistency_record *record, const audit_command *s
 
     if (row->rule == GATEWAY_AUDIT_ADVANCE)
         return act(self, row->action, seen, reterr);
+    if (record->evidence == GATEWAY_AUDIT_SEES_TOMBSTONE)
+        return take_tombstone(self, reterr);
     if (record->evidence == GATEWAY_AUDIT_SEES_DAMAGED)
         return act(self, GATEWAY_AUDIT_DO_CHECK, seen, reterr);
     if (record->evidence != GATEWAY_AUDIT_SEES_READY) {
@@ -821,12 +864,13 @@ redrive(judged *self, const inconsistency_record *record, const audit_command *s
         self->state == GATEWAY_AUDIT_PROCESSING || self->state == GATEWAY_AUDIT_READY ||
         self->state == GATEWAY_AUDIT_FAILED;
 
-    if (!can_be_driven || record->evidence == GATEWAY_AUDIT_SEES_TOMBSTONE ||
-        record->evidence == GATEWAY_AUDIT_SEES_NO_SOURCE) {
+    if (!can_be_driven || record->evidence == GATEWAY_AUDIT_SEES_NO_SOURCE) {
         *ret_refusal = "the revision cannot be worked on again; ingest the document again or "
                        "delete it, then DISMISS";
         return WEIR_OK;
     }
+    if (record->evidence == GATEWAY_AUDIT_SEES_TOMBSTONE)
+        return drop_tombstone(self, ret_refusal, reterr);
     if (record->evidence == GATEWAY_AUDIT_SEES_DAMAGED ||
         (record->evidence == GATEWAY_AUDIT_SEES_READY && self->state == GATEWAY_AUDIT_FAILED)) {
         const weir_code code = act(self, GATEWAY_AUDIT_DO_CHECK, seen, reterr);

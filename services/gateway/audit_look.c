@@ -590,7 +590,8 @@ unknown_evidence(const looker *self, size_t at, int64_t *ret_revision)
             *ret_revision = indexed->revoked[i]->revision;
             return GATEWAY_AUDIT_SEES_PROMISE;
         }
-    if (newest == 0 && seen->deleted_below > 0) {
+    /* Of a document that is there a tombstone is judged with its revisions. */
+    if (self->documents[at].deleted_below == newest && seen->deleted_below > newest) {
         *ret_revision = seen->deleted_below;
         return GATEWAY_AUDIT_SEES_TOMBSTONE;
     }

@@ -28,8 +28,8 @@ static const gateway_audit_row table[GATEWAY_AUDIT_STATE_COUNT][GATEWAY_AUDIT_EV
         SEES(DAMAGED) = ADVANCE(FORGET, "the indexer serves a revision that was never accepted"),
         /* Says nothing of a revision that is not there. */
         SEES(NEWER) = AGREES,
-        /* It would fence off revisions that are still to come. */
-        SEES(TOMBSTONE) = ADVANCE(FORGET, "the indexer has a tombstone of an unknown document"),
+        /* Nothing is left for it to delete, and it would fence off revisions that are to come. */
+        SEES(TOMBSTONE) = ADVANCE(FORGET, "the indexer has a tombstone that was never given out"),
         SEES(PROMISE) = ADVANCE(FORGET, "the indexer gave up a revision that was never accepted"),
         /* Staged chunks: the same number may be given out yet. */
         SEES(WORK) = ADVANCE(FORGET, "the indexer stages a revision that was never accepted"),
@@ -48,7 +48,8 @@ static const gateway_audit_row table[GATEWAY_AUDIT_STATE_COUNT][GATEWAY_AUDIT_EV
         /* First what is damaged goes, then nothing is there, which is a new epoch. */
         SEES(DAMAGED) = REDRIVE(CHECK, "it is READY and not whole at the indexer"),
         SEES(NEWER) = ADVANCE(RETIRE, "a newer revision is READY"),
-        /* It can never be READY, and only its owner knows whether it was to be deleted. */
+        /* It can never be READY, and only its owner knows whether it was to be deleted: ADVANCE
+         * deletes it here too, REDRIVE makes the indexer let go of the tombstone. */
         SEES(TOMBSTONE) = REVIEW(TOMBSTONE),
         /* That epoch can never be READY, and nobody gives the revision up. */
         SEES(PROMISE) = REDRIVE(RAISE, "its run was revoked and nobody goes on with it"),

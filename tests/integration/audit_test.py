@@ -307,6 +307,49 @@ class Planted(AuditTest):
         self.wait_closed()
 
 
+class Tombstones(AuditTest):
+    """Tombstones that only the indexer has: of what is deleted anyway they go, of others a person decides."""
+
+    def entomb(self, indexer, document, revision):
+        key = b"D" + number(1) + name(document)
+        register = harness.MESSAGES("weir.internal.v1.IndexDocumentRecord").FromString(indexer.list(key)[key])
+        register.deleted_below = revision
+        for field in ("ready_revision", "ready_epoch", "ready_chunk_count", "ready_token_count", "ready_time_ms"):
+            register.ClearField(field)
+        indexer.put(key, register.SerializeToString())
+
+    def resolve(self, document, resolution):
+        found = next(it for it in self.listed() if it.document_id == document)
+        self.client.ResolveInconsistency(inconsistency_id=found.inconsistency_id, resolution=RESOLUTION + resolution)
+
+    def test_they_can_be_taken_and_undone(self):
+        self.start("audit.documents_per_second=0")
+        for document in ("taken", "undone", "deleted"):
+            self.ingest(document)
+            self.wait_state(document, "READY")
+        self.client.DeleteDocument(collection_id=self.name, document_id="deleted")
+        self.suite.down()
+        indexer = Store(self.suite, "indexer")
+        self.entomb(indexer, "taken", 7)  # of revisions that are yet to come
+        self.entomb(indexer, "undone", 1)
+        self.entomb(indexer, "deleted", 9)
+        self.suite.up()
+        self.client = self.suite.client()
+        run = self.audit()
+        self.assertEqual((run.inconsistency_count, run.repaired_count), (3, 1), run)
+        self.assertEqual({it.document_id for it in self.listed() if it.proposed_resolution == 0}, {"taken", "undone"})
+        self.resolve("taken", "ADVANCE")
+        self.resolve("undone", "REDRIVE")
+        self.assertEqual(self.wait_state("undone", "READY").run, 2)
+        self.wait_state("taken", "DELETED")
+        self.assertEqual((len(self.hits("taken")), len(self.hits("undone"))), (0, 1))
+        self.wait_closed()
+        for document in ("taken", "deleted"):
+            self.ingest(document)
+            self.assertEqual(self.wait_state(document, "READY").revision, 3)
+        self.assertEqual(self.audit().inconsistency_count, 0)
+
+
 class Healthy(AuditTest):
     """Nothing is ever counted while services die at work."""
 

@@ -394,6 +394,53 @@ the_records_and_the_cursor_are_there_after_a_crash(void **state)
     done(self);
 }
 
+static counters_record *
+counters_of(rig *self)
+{
+    return &gateway_find_collection_no(self->core, COLLECTION_NO)->counters;
+}
+
+/* What is stored is wrong when the process starts. */
+static void
+put_wrong_counters(rig *self)
+{
+    weir_batch *batch = weir_batch_create(self->store);
+    weir_buffer key = { 0 };
+    weir_buffer value = { 0 };
+    counters_record wrong = *counters_of(self);
+    weir_error error;
+
+    wrong.pending += 5;
+    wrong.ready = 0;
+    wrong.chunks += 100;
+    weir_wire_encode(&wrong.base, &value);
+    weir_batch_put(batch, gateway_key_counters(&key, COLLECTION_NO), weir_buffer_view(&value));
+    assert_int_equal(weir_store_commit(self->store, batch, true, &error), WEIR_OK);
+    weir_batch_destroy(&batch);
+    weir_buffer_fini(&key);
+    weir_buffer_fini(&value);
+    rig_crash(self);
+    rig_settle(self);
+}
+
+static finding *
+count(rig *self)
+{
+    gateway_audit_count scan;
+    weir_error error;
+    bool over = false;
+
+    assert_int_equal(gateway_audit_count_begin(&scan, self->store, COLLECTION_NO,
+                         published(self).recounts, &error),
+        WEIR_OK);
+    while (!over)
+        assert_int_equal(gateway_audit_count_some(&scan, &over, &error), WEIR_OK);
+    finding *found =
+        gateway_audit_count_finding(&scan, "t", weir_stage_era(self->stage), self->arena);
+    gateway_audit_count_end(&scan);
+    return found;
+}
+
 /* ---- a person ---- */
 
 static uint64_t
@@ -509,54 +556,81 @@ what_cannot_be_worked_on_again_is_not_driven(void **state)
     done(self);
 }
 
-/* ---- counters ---- */
-
-static counters_record *
-counters_of(rig *self)
+/* The rows since `from` to the indexer: first of the audit, then the tombstone, if any. */
+static const rig_row *
+audit_row_since(const rig *self, size_t from)
 {
-    return &gateway_find_collection_no(self->core, COLLECTION_NO)->counters;
+    for (size_t i = from; i < self->indexer.row_count; i++)
+        if (self->indexer.rows[i]->audit != NULL)
+            return self->indexer.rows[i];
+    fail_msg("no row of the audit went to the indexer");
+    return NULL;
 }
 
-/* What is stored is wrong when the process starts. */
 static void
-put_wrong_counters(rig *self)
+a_tombstone_of_the_indexer_can_be_taken_as_true(void **state)
 {
-    weir_batch *batch = weir_batch_create(self->store);
-    weir_buffer key = { 0 };
-    weir_buffer value = { 0 };
-    counters_record wrong = *counters_of(self);
-    weir_error error;
+    rig *self = with_ready();
+    const finding seen = see(self, "d", 1, GATEWAY_AUDIT_SEES_TOMBSTONE);
+    const size_t from = self->indexer.row_count;
 
-    wrong.pending += 5;
-    wrong.ready = 0;
-    wrong.chunks += 100;
-    weir_wire_encode(&wrong.base, &value);
-    weir_batch_put(batch, gateway_key_counters(&key, COLLECTION_NO), weir_buffer_view(&value));
-    assert_int_equal(weir_store_commit(self->store, batch, true, &error), WEIR_OK);
-    weir_batch_destroy(&batch);
-    weir_buffer_fini(&key);
-    weir_buffer_fini(&value);
-    rig_crash(self);
+    (void)tell(self, &seen);
+    assert_int_equal(decided(self, decide(self, "1", RESOLUTION(ADVANCE), "")),
+        RESOLUTION(ADVANCE));
+    assert_int_equal(state_of(self, 1), STATE(DELETED));
+    assert_int_equal(rig_document_record(self, "d")->deleted_below, 2);
+    assert_int_equal(rig_document_record(self, "d")->searchable_revision, 0);
+    /* Whatever number the indexer's had, the gateway's takes its place. */
+    assert_int_equal(audit_row_since(self, from)->audit->forget_above, 1);
+    assert_int_equal(audit_row_since(self, from)->audit->deleted_below, 0);
+    assert_int_equal(last_row(&self->indexer)->payload_case,
+        WEIR__INTERNAL__V1__ROW__PAYLOAD_DELETE);
+    assert_int_equal(last_row(&self->indexer)->revision, 2);
+    assert_int_equal(last_event(self)->kind, LIFECYCLE(AUDITED));
+    assert_int_equal(last_event(self)->recorded_state, STATE(DELETED));
+    assert_null(count(self));
+    done(self);
+}
+
+static void
+a_tombstone_of_the_indexer_can_be_undone(void **state)
+{
+    rig *self = with_ready();
+    const finding seen = see(self, "d", 1, GATEWAY_AUDIT_SEES_TOMBSTONE);
+    const size_t from = self->indexer.row_count;
+
+    (void)tell(self, &seen);
+    assert_int_equal(decided(self, decide(self, "1", RESOLUTION(REDRIVE), "")),
+        RESOLUTION(REDRIVE));
+    assert_int_equal(audit_row_since(self, from)->audit->forget_above, 0);
+    assert_int_equal(audit_row_since(self, from)->audit->deleted_below, 0);
+    assert_int_equal(rig_revision(self, "d", 1)->epoch, 2);
+    rig_ready(self, "d", 1, 2, 3);
+    assert_int_equal(state_of(self, 1), STATE(READY));
+    done(self);
+}
+
+/* Its document lives on in a newer revision. */
+static void
+of_an_older_revision_a_tombstone_ends_only_that(void **state)
+{
+    rig *self = with_failed();
+
+    RIG_INGEST(self, .text = "two");
     rig_settle(self);
+    const finding seen = see(self, "d", 1, GATEWAY_AUDIT_SEES_TOMBSTONE);
+    (void)tell(self, &seen);
+    rig_refused(self, decide(self, "1", RESOLUTION(REDRIVE), ""), WEIR_STATE_NOT_RETRYABLE);
+    assert_int_equal(decided(self, decide(self, "1", RESOLUTION(ADVANCE), "")),
+        RESOLUTION(ADVANCE));
+    assert_int_equal(state_of(self, 1), STATE(DELETED));
+    assert_int_equal(rig_document_record(self, "d")->deleted_below, 0);
+    rig_ready(self, "d", 2, 1, 3);
+    assert_int_equal(state_of(self, 2), STATE(READY));
+    done(self);
 }
 
-static finding *
-count(rig *self)
-{
-    gateway_audit_count scan;
-    weir_error error;
-    bool over = false;
-
-    assert_int_equal(gateway_audit_count_begin(&scan, self->store, COLLECTION_NO,
-                         published(self).recounts, &error),
-        WEIR_OK);
-    while (!over)
-        assert_int_equal(gateway_audit_count_some(&scan, &over, &error), WEIR_OK);
-    finding *found =
-        gateway_audit_count_finding(&scan, "t", weir_stage_era(self->stage), self->arena);
-    gateway_audit_count_end(&scan);
-    return found;
-}
+/* ---- counters ---- */
 
 /* Documents with every state, and one that was deleted. */
 static rig *
@@ -688,6 +762,9 @@ main(void)
         cmocka_unit_test(a_dismissed_one_is_not_reported_until_something_changes),
         cmocka_unit_test(a_decision_about_a_changed_document_is_refused),
         cmocka_unit_test(what_cannot_be_worked_on_again_is_not_driven),
+        cmocka_unit_test(a_tombstone_of_the_indexer_can_be_taken_as_true),
+        cmocka_unit_test(a_tombstone_of_the_indexer_can_be_undone),
+        cmocka_unit_test(of_an_older_revision_a_tombstone_ends_only_that),
         cmocka_unit_test(counters_that_are_right_are_no_finding),
         cmocka_unit_test(wrong_counters_become_what_a_scan_counts),
         cmocka_unit_test(what_changes_between_the_scan_and_the_correction_counts),
