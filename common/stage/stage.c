@@ -13,6 +13,7 @@
 #include "common/base/failpoint.h"
 #include "common/base/limits.h"
 #include "common/base/random.h"
+#include "common/base/plant.h"
 #include "common/stage/stage_internal.h"
 #include "common/wire/wire.h"
 
@@ -269,10 +270,25 @@ commit_batch(weir_stage *stage, weir_error *reterr)
         return WEIR_OK;
     WEIR_FP_RETURN("stage.commit.before", reterr);
     const int64_t begun_us = weir_clock_mono_us();
-    const weir_code code = weir_store_commit(stage->options.store, stage->batch, true, reterr);
+    const weir_code code =
+        weir_store_commit(stage->options.store, stage->batch, !WEIR_PLANT(UNSYNCED_COMMIT), reterr);
 
     stage->commit_us_total += (uint64_t)(weir_clock_mono_us() - begun_us);
     return code == WEIR_OK ? WEIR_FP_CODE("stage.commit.after", reterr) : code;
+}
+
+static void
+send_replies(weir_stage *stage)
+{
+    const weir_stage_env *env = &stage->options.env;
+
+    for (size_t i = 0; i < stage->reply_count; i++) {
+        WEIR_FP("stage.reply.before");
+        env->reply(env->ud, stage->replies[i].reply_to, stage->replies[i].error,
+            stage->replies[i].response);
+        WEIR_FP("stage.reply.after");
+    }
+    stage->reply_count = 0;
 }
 
 weir_code
@@ -286,6 +302,8 @@ weir_stage_commit(weir_stage *stage, weir_error *reterr)
         code = send_lifecycle(stage, reterr);
     if (code == WEIR_OK)
         code = stage_links_prepare(stage, reterr);
+    if (WEIR_PLANT(REPLY_BEFORE_COMMIT))
+        send_replies(stage);
     if (code == WEIR_OK)
         code = commit_batch(stage, reterr);
     if (code != WEIR_OK)
@@ -308,13 +326,7 @@ weir_stage_release(weir_stage *stage, int64_t *ret_wake_ms, weir_error *reterr)
     int64_t wake_ms = stage->wake_at_ms != 0 ? stage->wake_at_ms : INT64_MAX;
 
     WEIR_FP_RETURN("stage.release.before", reterr);
-    for (size_t i = 0; i < stage->reply_count; i++) {
-        WEIR_FP("stage.reply.before");
-        env->reply(env->ud, stage->replies[i].reply_to, stage->replies[i].error,
-            stage->replies[i].response);
-        WEIR_FP("stage.reply.after");
-    }
-    stage->reply_count = 0;
+    send_replies(stage);
     const weir_code code = stage_links_pump(stage, &wake_ms, reterr);
     for (size_t i = 0; i < stage->job_count; i++) {
         WEIR_FP("stage.job.before");

@@ -12,6 +12,7 @@
 #include "common/base/assert.h"
 #include "common/base/failpoint.h"
 #include "common/base/log.h"
+#include "common/base/plant.h"
 #include "common/domain/backoff.h"
 #include "common/stage/work_internal.h"
 #include "weir/v1/document.pb-c.h"
@@ -471,7 +472,8 @@ begin_deferred(weir_work *work, weir_stage *stage, weir_work_item *item, weir_er
     item->alone = work_record_is_suspect(item->record);
     item->record->alone = item->alone;
     item->record->at_work_ms = weir_stage_now_ms(stage);
-    work_record_put(work, stage, item, false);
+    if (!WEIR_PLANT(ATTEMPT_NOT_COUNTED))
+        work_record_put(work, stage, item, false);
     item->next = work->active;
     work->active = item;
     work->active_count++;

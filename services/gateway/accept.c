@@ -8,6 +8,7 @@
 #include "common/base/assert.h"
 #include "common/base/failpoint.h"
 #include "common/base/limits.h"
+#include "common/base/plant.h"
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
 
@@ -48,7 +49,7 @@ remember_request(gateway_core *core, weir_stage *stage, const weir_request *requ
 {
     request_record record = WEIR__INTERNAL__V1__REQUEST_RECORD__INIT;
 
-    if (request_id[0] == 0)
+    if (request_id[0] == 0 || WEIR_PLANT(REQUEST_ID_FORGOTTEN))
         return;
     record.payload_sha256 = payload_sha256;
     record.document_id = (char *)(uintptr_t)id->document_id;
@@ -619,7 +620,7 @@ find_failed(gateway_core *core, weir_stage *stage, const weir_request *request, 
     code = gateway_get_revision(core, stage, id->collection->record->collection_no, id->document_id,
         id->revision, ret_revision, reterr);
     if (code != WEIR_OK || *ret_revision == NULL ||
-        (*ret_revision)->state == DOCUMENT_STATE(FAILED))
+        (*ret_revision)->state == DOCUMENT_STATE(FAILED) || WEIR_PLANT(RETRY_WITHOUT_COMPARE))
         return code;
     *ret_revision = NULL;
     return gateway_refuse(stage, request->reply_to, WEIR_STATE_NOT_RETRYABLE, NULL,

@@ -13,6 +13,7 @@
 #include "common/base/assert.h"
 #include "common/base/failpoint.h"
 #include "common/base/log.h"
+#include "common/base/plant.h"
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
 
@@ -86,7 +87,7 @@ add_seed(seeding *seeds, const collection_entry *collection, const char *documen
     entry->tenant = collection->record->tenant;
     entry->collection_no = collection->record->collection_no;
     entry->document_id = weir_arena_strdup(arena, document_id);
-    entry->deleted_below = document->deleted_below;
+    entry->deleted_below = WEIR_PLANT(NO_TOMBSTONE_SEEDS) ? 0 : document->deleted_below;
     if (failed != NULL) {
         entry->failed_revision = failed_revision;
         entry->failed_epoch = failed->epoch;
@@ -530,11 +531,13 @@ typedef struct redrive {
 static bool
 needs_redrive(const gateway_core *core, const weir_stage *stage, const revision_record *revision)
 {
-    const bool is_live =
-        revision->state == DOCUMENT_STATE(PENDING) || revision->state == DOCUMENT_STATE(PROCESSING);
+    const bool is_live = revision->state == DOCUMENT_STATE(PENDING) ||
+        revision->state == DOCUMENT_STATE(PROCESSING) ||
+        (WEIR_PLANT(REDRIVE_FAILED) && revision->state == DOCUMENT_STATE(FAILED));
     const bool is_lost_ready = core->redrive_ready_too && revision->state == DOCUMENT_STATE(READY);
 
-    return (is_live || is_lost_ready) && revision->era < weir_stage_era(stage);
+    return (is_live || is_lost_ready) && revision->era < weir_stage_era(stage) &&
+        !WEIR_PLANT(NO_REDRIVE);
 }
 
 /* A delete that still waits for its answer: its row may have gone with the old outbox, or the

@@ -11,6 +11,7 @@
 #include "common/base/assert.h"
 #include "common/base/failpoint.h"
 #include "common/base/log.h"
+#include "common/base/plant.h"
 #include "common/wire/wire.h"
 
 enum {
@@ -214,6 +215,7 @@ core_start(void *self, weir_stage *stage, weir_error *reterr)
     indexer_core *core = self;
     const weir_code code = indexer_load(core, stage, reterr);
 
+    core->may_decide = WEIR_PLANT(NO_GATE);
     if (code == WEIR_OK)
         weir_log(WEIR_LOG_INFO, "index.loaded", WEIR_INT("collections", core->collections.count),
             WEIR_INT("undecided", core->pending_count));

@@ -8,6 +8,7 @@
 #include "common/base/assert.h"
 #include "common/base/failpoint.h"
 #include "common/base/log.h"
+#include "common/base/plant.h"
 #include "common/wire/wire.h"
 #include "services/indexer/core_internal.h"
 
@@ -186,7 +187,8 @@ revoke_document(indexer_core *core, weir_stage *stage, indexer_document *documen
         break;
     case INDEXER_FENCE_OPEN:
         indexer_register_revoke(document->record, weir_stage_arena(stage), revision, epoch, &left);
-        indexer_document_save(stage, document);
+        if (!WEIR_PLANT(REVOKE_FORGOTTEN))
+            indexer_document_save(stage, document);
         indexer_retire(core, document, &left);
         break;
     }
@@ -228,7 +230,8 @@ answer_revoke(indexer_core *core, weir_stage *stage, const indexer_row *row, wei
     WEIR_FP_RETURN("indexer.revoke.after", reterr);
     code = send_answer(stage, &document, row, said, reterr);
     /* The gateway may never have heard of the READY that refuses the revoke. */
-    if (code == WEIR_OK && document.record->ready_revision >= row->revision)
+    if (code == WEIR_OK && document.record->ready_revision >= row->revision &&
+        !WEIR_PLANT(FINAL_WITHOUT_EVENT))
         code = indexer_send_ready(stage, &document, reterr);
     return code;
 }

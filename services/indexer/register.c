@@ -4,6 +4,7 @@
 #include "services/indexer/register.h"
 
 #include "common/base/assert.h"
+#include "common/base/plant.h"
 
 static int64_t
 revoked_epoch(const indexer_register *record, int64_t revision)
@@ -21,16 +22,19 @@ indexer_register_fence(const indexer_register *record, int64_t revision, int64_t
         return INDEXER_FENCE_NEWER;
     if (record->ready_revision == revision)
         return INDEXER_FENCE_READY;
-    if (record->deleted_below >= revision)
+    if (record->deleted_below >= revision && !WEIR_PLANT(DELETE_WITHOUT_FENCE))
         return INDEXER_FENCE_DELETED;
-    return revoked_epoch(record, revision) >= epoch ? INDEXER_FENCE_REVOKED : INDEXER_FENCE_OPEN;
+    return revoked_epoch(record, revision) >= epoch && !WEIR_PLANT(NO_EPOCH_FENCE)
+        ? INDEXER_FENCE_REVOKED
+        : INDEXER_FENCE_OPEN;
 }
 
 indexer_staged *
 indexer_register_find(const indexer_register *record, int64_t revision, int64_t epoch)
 {
     for (size_t i = 0; i < record->n_staged; i++)
-        if (record->staged[i]->revision == revision && record->staged[i]->epoch == epoch)
+        if (record->staged[i]->revision == revision &&
+            (record->staged[i]->epoch == epoch || WEIR_PLANT(EPOCHS_MIXED)))
             return record->staged[i];
     return NULL;
 }
@@ -67,7 +71,8 @@ indexer_register_obtain(indexer_register *record, weir_arena *arena, int64_t rev
 bool
 indexer_staged_is_complete(const indexer_staged *staged)
 {
-    return staged->chunk_count > 0 && staged->staged_count == staged->chunk_count;
+    return staged->chunk_count > 0 &&
+        (staged->staged_count == staged->chunk_count || WEIR_PLANT(READY_INCOMPLETE));
 }
 
 static void

@@ -3,7 +3,9 @@
  * for, and say how fast.
  *
  *   weir-sim [--from N] [--seeds N] [--failures N] [--digest] [--seed N [--verbose]]
+ *            [--plant NAME | --list-plants]                     (weir-sim-plants only)
  *
+ * --plant breaks a rule on purpose (common/base/plant.h, common/link/mutant.h): a seed must fail.
  * --digest prints the hash of the whole trace of all seeds: two runs of the same program print the
  * same.
  */
@@ -14,6 +16,7 @@
 #include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
+#include "tests/sim/plants.h"
 #include "tests/sim/sim.h"
 
 typedef struct totals {
@@ -71,6 +74,7 @@ run_seed(uint64_t seed, bool verbose, totals *sum)
     const sim_options options = sim_options_of(seed);
     sim_world *world = sim_create(&options);
 
+    sim_plants_seed(seed);
     world->verbose = verbose;
     if (verbose)
         sim_options_print(stdout, &options);
@@ -102,7 +106,7 @@ usage(void)
 {
     fprintf(stderr,
         "usage: weir-sim [--from N] [--seeds N] [--failures N] [--digest] "
-        "[--seed N [--verbose]]\n");
+        "[--seed N [--verbose]] [--plant NAME | --list-plants]\n");
     return 2;
 }
 
@@ -125,6 +129,12 @@ parse(int argc, char **argv, arguments *wanted)
             wanted->verbose = true;
         } else if (strcmp(argv[i], "--digest") == 0) {
             wanted->digest = true;
+        } else if (strcmp(argv[i], "--plant") == 0 && has_value) {
+            if (!sim_plants_choose(argv[++i]))
+                return false;
+        } else if (strcmp(argv[i], "--list-plants") == 0) {
+            sim_plants_list();
+            exit(0);
         } else {
             return false;
         }
