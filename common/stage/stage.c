@@ -12,8 +12,8 @@
 #include "common/base/clock.h"
 #include "common/base/failpoint.h"
 #include "common/base/limits.h"
-#include "common/base/random.h"
 #include "common/base/plant.h"
+#include "common/base/random.h"
 #include "common/stage/stage_internal.h"
 #include "common/wire/wire.h"
 

@@ -213,11 +213,10 @@ is_rebuilding(sim_world *world, weir_arena *arena, uint64_t collection_no)
     gateway_published published;
     const counters_record *counters = read_counters(world, arena, collection_no);
 
-    if (world->nodes[WEIR_SERVICE_GATEWAY].stage == NULL)
+    if (world->nodes[WEIR_SERVICE_GATEWAY].stage == NULL || counters == NULL)
         return true;
     gateway_core_published(world->nodes[WEIR_SERVICE_GATEWAY].core, &published);
-    (void)counters;
-    return published.is_redriving;
+    return published.is_rebuilding || counters->rebuilding > 0;
 }
 
 /* The greatest revision that was recorded READY and that no delete has ended. */
@@ -299,14 +298,56 @@ check_conservation(sim_world *world, weir_arena *arena, const collection_record 
             collection->collection_id, (unsigned long long)counters->accepted);
 }
 
+/* The indexer's promise, which is there before anybody may call the try FAILED. */
+static bool
+is_fenced(const index_record *record, int64_t revision, int64_t epoch)
+{
+    if (record == NULL)
+        return false;
+    for (size_t i = 0; i < record->n_revoked; i++)
+        if (record->revoked[i]->revision == revision && record->revoked[i]->epoch >= epoch)
+            return true;
+    return record->ready_revision > revision || record->deleted_below >= revision;
+}
+
+/* An indexer that may decide could still make it READY. */
+static void
+check_promises(sim_world *world, const index_record *record, const sim_document *known,
+    const char *name)
+{
+    const sim_node *indexer = &world->nodes[WEIR_SERVICE_INDEXER];
+
+    if (indexer->stage == NULL || !indexer_gate_is_open(indexer->core))
+        return;
+    for (int64_t number = 1; number < SIM_REVISIONS_MAX; number++)
+        if (known->revisions[number].state == STATE(FAILED) &&
+            !is_fenced(record, number, known->revisions[number].epoch))
+            sim_fail(world, "I21",
+                "revision %lld of %s is FAILED in epoch %lld, which the indexer has not revoked",
+                (long long)number, name, (long long)known->revisions[number].epoch);
+}
+
+static void
+check_staged(sim_world *world, const index_record *record, const char *name)
+{
+    for (size_t i = 0; i < record->n_staged; i++)
+        if (is_fenced(record, record->staged[i]->revision, record->staged[i]->epoch))
+            sim_fail(world, "I21", "chunks of revision %lld of %s are kept in a fenced epoch, %lld",
+                (long long)record->staged[i]->revision, name, (long long)record->staged[i]->epoch);
+}
+
 /* The register of the indexer says nothing that excludes itself. */
 static void
-check_register(sim_world *world, weir_arena *arena, uint64_t collection_no, const char *name)
+check_register(sim_world *world, weir_arena *arena, uint64_t collection_no,
+    const sim_document *known, const char *name)
 {
     const index_record *record = read_register(world, arena, collection_no, name);
 
+    check_promises(world, record, known, name);
+
     if (record == NULL)
         return;
+    check_staged(world, record, name);
     if (record->ready_revision != 0 && record->ready_revision <= record->deleted_below)
         sim_fail(world, "I21", "revision %lld of %s is READY and deleted",
             (long long)record->ready_revision, name);
@@ -358,7 +399,7 @@ sim_check_now(sim_world *world)
             check_searchable(world, arena, record, known, name);
             check_other_tenants(world, arena, record, name);
             check_acknowledged(world, arena, record->collection_no, known, name);
-            check_register(world, arena, record->collection_no, name);
+            check_register(world, arena, record->collection_no, known, name);
         }
         if (record != NULL)
             check_conservation(world, arena, record);

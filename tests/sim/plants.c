@@ -77,8 +77,8 @@ sim_plants_choose(const char *name)
 static bool
 is_hard(const plant_line *plant)
 {
-    static const char *const names[] = { "NO_EPOCH_FENCE", "GIVE_UP_WITHOUT_COMPARE",
-        "FINAL_WITHOUT_EVENT", "LINK_NO_ECHO", "LINK_TRIM_APART", "LINK_ROWS_BEFORE_ANSWER" };
+    static const char *const names[] = { "FINAL_WITHOUT_EVENT", "LINK_NO_ECHO", "LINK_TRIM_APART",
+        "LINK_ROWS_BEFORE_ANSWER" };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(names[i], plant->name) == 0)
