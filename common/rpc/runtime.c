@@ -4,6 +4,7 @@
  * A batch on a queue that was shut down aborts inside the core, so the queues are the last to go:
  * the runtime is destroyed after every server and channel.
  */
+#include <dlfcn.h>
 #include <malloc.h>
 
 #include "common/rpc/internal.h"
@@ -74,6 +75,24 @@ keep_heap(void)
     mallopt(M_TOP_PAD, 1 << 20);
 }
 
+/*
+ * Debian builds the core with the assertions of its mutexes on: each lock then searches a graph of
+ * all locks for a cycle, a tenth of what a call costs.  The switch is an exported C++ function,
+ * whose name carries the version of the library; one with another name goes on searching.
+ */
+static void
+end_deadlock_search(void)
+{
+    static const char name[] = "_ZN4absl7debian729SetMutexDeadlockDetectionModeENS0_"
+                               "15OnDeadlockCycleE";
+    enum { IGNORE = 0 };
+    void (*set_mode)(int mode) = NULL;
+
+    *(void **)&set_mode = dlsym(RTLD_DEFAULT, name);
+    if (set_mode != NULL)
+        set_mode(IGNORE);
+}
+
 weir_rpc_runtime *
 weir_rpc_runtime_create(unsigned pollers)
 {
@@ -85,6 +104,7 @@ weir_rpc_runtime_create(unsigned pollers)
 #ifdef WEIR_HAVE_GPR_LOG
     gpr_set_log_function(log_core);
 #endif
+    end_deadlock_search();
     grpc_init();
     runtime->count = pollers == 0 ? 2 : pollers;
     for (unsigned i = 0; i < runtime->count; i++) {

@@ -80,7 +80,11 @@ struct weir_shell {
     bool ended_clean;
 };
 
-/* ---- queues ---- */
+/* ---- queues ----
+ *
+ * Whoever fills one signals after the unlock, or the thread that wakes meets a taken lock.  None of
+ * them outlives the shell: pump and pool are joined, and callers of weir_shell_submit see to it.
+ */
 
 static void
 push(queue *to, shell_event *event)
@@ -240,8 +244,8 @@ env_job(void *ud, weir_job *job)
     event->job = job;
     pthread_mutex_lock(&shell->pool_lock);
     push(job->urgent ? &shell->urgent_jobs : &shell->jobs, event);
-    pthread_cond_signal(&shell->pool_wake);
     pthread_mutex_unlock(&shell->pool_lock);
+    pthread_cond_signal(&shell->pool_wake);
 }
 
 /* ---- the pool ---- */
@@ -280,8 +284,8 @@ worker_main(void *arg)
         pthread_mutex_lock(&shell->lock);
         push(&shell->inbox,
             event); /* results are never refused: jobs are bounded by who starts them */
-        pthread_cond_signal(&shell->wake);
         pthread_mutex_unlock(&shell->lock);
+        pthread_cond_signal(&shell->wake);
     }
     return NULL;
 }
@@ -318,10 +322,11 @@ frame_arrived(void *ud, uint32_t link, weir_bytes frame)
         *event = (shell_event){ .kind = EVENT_FRAME, .bytes = frame.size, .link = link };
         memcpy(event->frame, frame.data, frame.size);
         push(&shell->inbox, event);
-        pthread_cond_signal(&shell->wake);
         taken = true;
     }
     pthread_mutex_unlock(&shell->lock);
+    if (taken)
+        pthread_cond_signal(&shell->wake);
     return taken;
 }
 
@@ -377,12 +382,12 @@ weir_shell_submit(weir_shell *shell, uint32_t kind, const char *tenant, const ch
     pthread_mutex_lock(&shell->lock);
     if (code == WEIR_OK)
         code = refuse(shell, reterr);
-    if (code == WEIR_OK) {
+    if (code == WEIR_OK)
         push(&shell->inbox, event);
-        pthread_cond_signal(&shell->wake);
-    }
     pthread_mutex_unlock(&shell->lock);
-    if (code != WEIR_OK)
+    if (code == WEIR_OK)
+        pthread_cond_signal(&shell->wake);
+    else
         event_destroy(event);
     return code;
 }

@@ -42,7 +42,8 @@ typedef struct weir_shell_options {
 weir_code weir_shell_start(const weir_shell_options *options, weir_shell **ret_shell,
     weir_error *reterr) WEIR_MUST_CHECK;
 /* Hand a request to the core.  `call` and `reply` NULL: nobody waits; then `message` is copied. Any
- * thread. WEIR_QUEUE_FULL or WEIR_DRAINING: not taken, `reply` is not called. */
+ * thread, and the shell is there until it returns.  WEIR_QUEUE_FULL or WEIR_DRAINING: not taken,
+ * `reply` is not called. */
 weir_code weir_shell_submit(weir_shell *shell, uint32_t kind, const char *tenant,
     const char *request_id, const ProtobufCMessage *message, weir_shell_reply *reply, void *call,
     weir_error *reterr) WEIR_MUST_CHECK;

@@ -1,20 +1,24 @@
 /*
  * load.c - weir-load: the client side of the benchmarks, one JSON line a run.
  *
- *   weir-load stream     ADDRESS COLLECTION SECONDS STREAMS BYTES
+ *   weir-load stream       ADDRESS COLLECTION SECONDS STREAMS BYTES
  *       durable accepts over IngestDocuments
- *   weir-load unary      ADDRESS COLLECTION SECONDS CALLS BYTES
+ *   weir-load unary        ADDRESS COLLECTION SECONDS CALLS BYTES
  *       durable accepts, CALLS unary calls in flight
- *   weir-load latency    ADDRESS COLLECTION COUNT BYTES
+ *   weir-load latency      ADDRESS COLLECTION COUNT BYTES
  *       one accept after the other
- *   weir-load searchable ADDRESS COLLECTION COUNT
+ *   weir-load idle-latency ADDRESS COLLECTION COUNT BYTES
+ *       the same, each when nothing is left of the one before it
+ *   weir-load searchable   ADDRESS COLLECTION COUNT
  *       accept with wait until READY, one after the other
- *   weir-load documents  ADDRESS COLLECTION COUNT WORDS
+ *   weir-load documents    ADDRESS COLLECTION COUNT WORDS
  *       COUNT documents of WORDS words over one stream, then wait for all
- *   weir-load accept     ADDRESS COLLECTION COUNT WORDS
+ *   weir-load accept       ADDRESS COLLECTION COUNT WORDS
  *       the same without the wait
- *   weir-load echo       ADDRESS SECONDS CALLS
+ *   weir-load echo         ADDRESS SECONDS CALLS
  *       that number of calls of Health/Check in flight: the bare RPC layer
+ *   weir-load echo-latency ADDRESS COUNT
+ *       one call of Health/Check after the other
  *
  * All runs are bounded by their count or time; every call has a deadline.
  */
@@ -22,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/clock.h"
 #include "common/base/random.h"
@@ -30,7 +35,14 @@
 #include "weir/v1/collection.pb-c.h"
 #include "weir/v1/document.pb-c.h"
 
-enum { CALL_TIMEOUT_MS = 60000, STREAM_WINDOW = 256, SENT_TOGETHER = 32, LATENCIES_MAX = 100000 };
+enum {
+    CALL_TIMEOUT_MS = 60000,
+    STREAM_WINDOW = 256,
+    SENT_TOGETHER = 32,
+    LATENCIES_MAX = 100000,
+    READY_SECONDS = 30,
+    IDLE_NS = 30000000
+};
 
 typedef struct load {
     weir_rpc_runtime *runtime;
@@ -53,12 +65,14 @@ die(const char *what, const weir_error *error)
     exit(1);
 }
 
+/* One call at a time needs one poller, and a second would have to be woken now and then. */
 static void
-open_load(load *self, const char *address, const char *collection)
+open_load(load *self, const char *kind, const char *address, const char *collection)
 {
+    const bool is_one = strstr(kind, "latency") != NULL || strcmp(kind, "searchable") == 0;
     weir_error error;
 
-    self->runtime = weir_rpc_runtime_create(2);
+    self->runtime = weir_rpc_runtime_create(is_one ? 1 : 2);
     if (weir_rpc_channel_open(self->runtime, address, NULL, &self->channel, &error) != WEIR_OK)
         die(address, &error);
     self->documents = weir_rpc_stub_open(self->channel, &weir__v1__document_service__descriptor);
@@ -362,44 +376,132 @@ compare_times(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-static int
-run_latency(load *self, const char *name, size_t count, int wait_seconds)
+static void
+print_latencies(const char *name, int64_t *took_us, size_t count)
 {
-    static int64_t took_us[LATENCIES_MAX];
-    weir_arena *arena = weir_arena_create(0);
-    const weir_rpc_call_options options = { .timeout_ms = CALL_TIMEOUT_MS };
-
-    count = count < LATENCIES_MAX ? count : LATENCIES_MAX;
-    for (size_t i = 0; i < count; i++) {
-        Google__Protobuf__Duration wait = GOOGLE__PROTOBUF__DURATION__INIT;
-        Weir__V1__IngestDocumentRequest request;
-        ProtobufCMessage *response = NULL;
-        weir_error error;
-        char id[48];
-
-        fill_ingest(self, &request, id, i);
-        wait.seconds = wait_seconds;
-        if (wait_seconds > 0)
-            request.wait = &wait;
-        const int64_t begun_us = weir_clock_mono_us();
-        if (weir_rpc_unary(self->documents, "IngestDocument", &request.base, &options, arena,
-                &response, &error) != WEIR_OK)
-            die(name, &error);
-        took_us[i] = weir_clock_mono_us() - begun_us;
-        const Weir__V1__Document *document =
-            ((Weir__V1__IngestDocumentResponse *)response)->document;
-        if (wait_seconds > 0 && document->state != WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_READY) {
-            fprintf(stderr, "weir-load: %s is not READY\n", id);
-            return 1;
-        }
-        weir_arena_reset(arena);
-    }
-    weir_arena_destroy(&arena);
     qsort(took_us, count, sizeof took_us[0], compare_times);
     printf(
         "{\"run\": \"%s\", \"count\": %zu, \"p50_us\": %lld, \"p90_us\": %lld, \"p99_us\": %lld}\n",
         name, count, (long long)took_us[count / 2], (long long)took_us[count * 9 / 10],
         (long long)took_us[count * 99 / 100]);
+}
+
+/* A call whose answer is timed where it arrives: handing it to the thread that waits for it is work
+ * of the client. */
+typedef struct timed_call {
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    int64_t ended_us; /* 0: not yet */
+    bool is_ready;
+    weir_error error;
+} timed_call;
+
+static void
+timed_answer(void *context, const weir_error *error, const ProtobufCMessage *response)
+{
+    timed_call *timed = context;
+    const int64_t now_us = weir_clock_mono_us();
+
+    pthread_mutex_lock(&timed->lock);
+    timed->error = *error;
+    if (error->code == WEIR_OK &&
+        response->descriptor == &weir__v1__ingest_document_response__descriptor)
+        timed->is_ready = ((const Weir__V1__IngestDocumentResponse *)response)->document->state ==
+            WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_READY;
+    timed->ended_us = now_us;
+    pthread_cond_signal(&timed->done);
+    pthread_mutex_unlock(&timed->lock);
+}
+
+/* Microseconds; ends the program on a failure. */
+static int64_t
+time_call(weir_rpc_stub *stub, const char *method, const ProtobufCMessage *request,
+    bool *ret_is_ready)
+{
+    const weir_rpc_call_options options = { .timeout_ms = CALL_TIMEOUT_MS };
+    timed_call timed = { .lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER };
+    const int64_t begun_us = weir_clock_mono_us();
+
+    weir_rpc_client_unref(weir_rpc_unary_start(stub, method, request, &options, timed_answer,
+        &timed));
+    pthread_mutex_lock(&timed.lock);
+    while (timed.ended_us == 0)
+        pthread_cond_wait(&timed.done, &timed.lock);
+    pthread_mutex_unlock(&timed.lock);
+    if (timed.error.code != WEIR_OK)
+        die(method, &timed.error);
+    *ret_is_ready = timed.is_ready;
+    return timed.ended_us - begun_us;
+}
+
+static void
+wait_until_ready(load *self, char *document_id, weir_arena *arena)
+{
+    const weir_rpc_call_options options = { .timeout_ms = CALL_TIMEOUT_MS };
+    Weir__V1__WaitDocumentRequest request = WEIR__V1__WAIT_DOCUMENT_REQUEST__INIT;
+    ProtobufCMessage *response = NULL;
+    weir_error error;
+
+    request.collection_id = (char *)(uintptr_t)self->collection;
+    request.document_id = document_id;
+    if (weir_rpc_unary(self->documents, "WaitDocument", &request.base, &options, arena, &response,
+            &error) != WEIR_OK)
+        die("WaitDocument", &error);
+    weir_arena_reset(arena);
+}
+
+typedef enum latency_kind {
+    LATENCY_ACCEPT,     /* the pipeline works on the last one meanwhile */
+    LATENCY_IDLE,       /* each after the last one is READY and some time has passed */
+    LATENCY_SEARCHABLE, /* from the request until READY */
+    LATENCY_ECHO        /* the floor: a call that does nothing */
+} latency_kind;
+
+static int64_t
+time_accept(load *self, latency_kind kind, uint64_t number, weir_arena *arena)
+{
+    Google__Protobuf__Duration wait = GOOGLE__PROTOBUF__DURATION__INIT;
+    const struct timespec pause = { .tv_nsec = IDLE_NS };
+    Weir__V1__IngestDocumentRequest request;
+    bool is_ready = false;
+    char id[48];
+
+    fill_ingest(self, &request, id, number);
+    wait.seconds = READY_SECONDS;
+    if (kind == LATENCY_SEARCHABLE)
+        request.wait = &wait;
+    const int64_t took_us = time_call(self->documents, "IngestDocument", &request.base, &is_ready);
+    if (kind == LATENCY_SEARCHABLE && !is_ready) {
+        fprintf(stderr, "weir-load: %s is not READY\n", id);
+        exit(1);
+    }
+    if (kind == LATENCY_IDLE) {
+        wait_until_ready(self, id, arena);
+        (void)nanosleep(&pause, NULL);
+    }
+    return took_us;
+}
+
+static int64_t
+time_echo(load *self)
+{
+    Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+    bool ignored;
+
+    return time_call(self->health, "Check", &request.base, &ignored);
+}
+
+static int
+run_latency(load *self, const char *name, latency_kind kind, size_t count)
+{
+    static int64_t took_us[LATENCIES_MAX];
+    weir_arena *arena = weir_arena_create(0);
+
+    count = count < LATENCIES_MAX ? count : LATENCIES_MAX;
+    for (size_t i = 0; i < count; i++)
+        took_us[i] = kind == LATENCY_ECHO ? time_echo(self) : time_accept(self, kind, i, arena);
+    weir_arena_destroy(&arena);
+    print_latencies(name, took_us, count);
     return 0;
 }
 
@@ -500,10 +602,11 @@ static int
 usage(void)
 {
     fputs("usage: weir-load stream|unary ADDRESS COLLECTION SECONDS PARALLEL BYTES\n"
-          "       weir-load latency ADDRESS COLLECTION COUNT BYTES\n"
+          "       weir-load latency|idle-latency ADDRESS COLLECTION COUNT BYTES\n"
           "       weir-load searchable ADDRESS COLLECTION COUNT\n"
           "       weir-load documents|accept ADDRESS COLLECTION COUNT WORDS\n"
-          "       weir-load echo ADDRESS SECONDS PARALLEL\n",
+          "       weir-load echo ADDRESS SECONDS PARALLEL\n"
+          "       weir-load echo-latency ADDRESS COUNT\n",
         stderr);
     return 2;
 }
@@ -515,6 +618,8 @@ run(load *self, int argc, char **argv)
 
     if (strcmp(name, "echo") == 0 && argc == 5)
         return run_calls(self, name, atoi(argv[3]), atoi(argv[4]), start_echo);
+    if (strcmp(name, "echo-latency") == 0 && argc == 4)
+        return run_latency(self, name, LATENCY_ECHO, (size_t)atoi(argv[3]));
     if (strcmp(name, "stream") == 0 && argc == 7)
         return run_streams(self, atoi(argv[4]), atoi(argv[5]), (size_t)atoi(argv[6]));
     if (strcmp(name, "unary") == 0 && argc == 7) {
@@ -523,11 +628,15 @@ run(load *self, int argc, char **argv)
     }
     if (strcmp(name, "latency") == 0 && argc == 6) {
         self->body = bytes_body((size_t)atoi(argv[5]));
-        return run_latency(self, name, (size_t)atoi(argv[4]), 0);
+        return run_latency(self, name, LATENCY_ACCEPT, (size_t)atoi(argv[4]));
+    }
+    if (strcmp(name, "idle-latency") == 0 && argc == 6) {
+        self->body = bytes_body((size_t)atoi(argv[5]));
+        return run_latency(self, name, LATENCY_IDLE, (size_t)atoi(argv[4]));
     }
     if (strcmp(name, "searchable") == 0 && argc == 5) {
         self->body = bytes_body(400);
-        return run_latency(self, name, (size_t)atoi(argv[4]), 30);
+        return run_latency(self, name, LATENCY_SEARCHABLE, (size_t)atoi(argv[4]));
     }
     if ((strcmp(name, "documents") == 0 || strcmp(name, "accept") == 0) && argc == 6)
         return run_documents(self, (size_t)atoi(argv[4]), (size_t)atoi(argv[5]),
@@ -540,9 +649,9 @@ main(int argc, char **argv)
 {
     load self = { 0 };
 
-    if (argc < 5)
+    if (argc < 4)
         return usage();
-    open_load(&self, argv[2], argv[3]);
+    open_load(&self, argv[1], argv[2], argv[3]);
     const int code = run(&self, argc, argv);
     close_load(&self);
     return code;
