@@ -183,11 +183,26 @@ def accepts_over_streams(report):
     raw = (before + after) / 2
     report.add("G1 accepts/s, 8 streams, 2 KB, one hop", f"{stream['per_second']:.0f}/s, {spent:.0f} us of CPU",
                f"RocksDB group commit {raw:.0f}/s, {cpu:.0f} us", f"{stream['per_second'] / raw:.2f}", ">= 0.5")
+    paced_accepts(report, stream["per_second"] / 2)
     with Suite("embedder.allow_hash_models=true") as suite:
         suite.collection("g", "hash-384")
         stream = suite.load("stream", "g", SECONDS, 8, 2048)[0]
         report.add("  the same while the pipeline works", f"{stream['per_second']:.0f}/s", f"{raw:.0f}/s",
                    f"{stream['per_second'] / raw:.2f}")
+
+
+def paced_accepts(report, rate):
+    """Latency from the time at which each accept was due, at a fixed rate, over the streams of G1."""
+    before = raw_syncs()[1]
+    with Gateway() as gateway:
+        done = gateway.load("paced", "g", SECONDS, 8, 2048, int(rate))
+    raw = (before + raw_syncs()[1]) / 2
+    kept = next(line for line in done if line["run"] == "paced")
+    latency = next(line for line in done if line["run"] == "paced-latency")
+    report.add(f"G4 accept p99 at {rate:.0f}/s, half of G1's", f"{latency['p99_us']} us (p50 {latency['p50_us']} us)",
+               f"fdatasync p99 {raw:.0f} us", f"{latency['p99_us'] / raw:.2f}", "<= 3")
+    if kept["per_second"] < 0.95 * rate:
+        report.add("  accepted at that rate", f"{kept['per_second']:.0f}/s")
 
 
 def latencies(report, suite):

@@ -5,6 +5,8 @@
  *       durable accepts over IngestDocuments
  *   weir-load unary        ADDRESS COLLECTION SECONDS CALLS BYTES
  *       durable accepts, CALLS unary calls in flight
+ *   weir-load paced        ADDRESS COLLECTION SECONDS STREAMS BYTES RATE
+ *       RATE items a second in all over streams; latencies from the time each was due
  *   weir-load latency      ADDRESS COLLECTION COUNT BYTES
  *       one accept after the other
  *   weir-load idle-latency ADDRESS COLLECTION COUNT BYTES
@@ -41,6 +43,8 @@ enum {
     SENT_TOGETHER = 32,
     LATENCIES_MAX = 100000,
     READY_SECONDS = 30,
+    PACED_OPEN_MAX = 8192,
+    WARM_UP_US = 1000000,
     IDLE_NS = 30000000
 };
 
@@ -505,6 +509,181 @@ run_latency(load *self, const char *name, latency_kind kind, size_t count)
     return 0;
 }
 
+/* ---- streams at a fixed rate ---- */
+
+/* The clock says when an item is due, whatever became of those before it, and its latency counts
+ * from then on: a service that falls behind is not asked less. */
+typedef struct paced_stream {
+    load *self;
+    weir_rpc_client_call *call;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool is_full, failed;
+    int64_t due_us[PACED_OPEN_MAX]; /* of the items without an answer, which come in order */
+    uint64_t sent, answered, refused;
+    int64_t counts_from_us;
+    int64_t *took_us;
+    size_t took_count, took_room;
+} paced_stream;
+
+static weir_rpc_flow
+paced_answered(void *context, const ProtobufCMessage *message)
+{
+    const Weir__V1__IngestDocumentsResponse *answer =
+        (const Weir__V1__IngestDocumentsResponse *)message;
+    paced_stream *stream = context;
+    const int64_t now_us = weir_clock_mono_us();
+
+    pthread_mutex_lock(&stream->lock);
+    const int64_t due_us = stream->due_us[stream->answered++ % PACED_OPEN_MAX];
+    stream->refused += answer->result_case == WEIR__V1__INGEST_DOCUMENTS_RESPONSE__RESULT_STATUS;
+    if (due_us >= stream->counts_from_us && stream->took_count < stream->took_room)
+        stream->took_us[stream->took_count++] = now_us - due_us;
+    pthread_cond_signal(&stream->changed);
+    pthread_mutex_unlock(&stream->lock);
+    return WEIR_RPC_MORE;
+}
+
+static void
+paced_writable(void *context)
+{
+    paced_stream *stream = context;
+
+    pthread_mutex_lock(&stream->lock);
+    stream->is_full = false;
+    pthread_cond_signal(&stream->changed);
+    pthread_mutex_unlock(&stream->lock);
+}
+
+static void
+paced_done(void *context, const weir_error *error)
+{
+    paced_stream *stream = context;
+
+    if (error->code != WEIR_OK)
+        fprintf(stderr, "weir-load: stream: %s %s\n", weir_code_name(error->code), error->message);
+    pthread_mutex_lock(&stream->lock);
+    stream->failed = error->code != WEIR_OK;
+    stream->is_full = false;
+    pthread_cond_signal(&stream->changed);
+    pthread_mutex_unlock(&stream->lock);
+    pthread_mutex_lock(&stream->self->lock);
+    stream->self->in_flight--;
+    pthread_cond_signal(&stream->self->done);
+    pthread_mutex_unlock(&stream->self->lock);
+}
+
+static void
+open_paced(load *self, paced_stream *stream, int seconds, size_t room, int64_t counts_from_us)
+{
+    static const weir_rpc_client_events events = { .message = paced_answered,
+        .writable = paced_writable,
+        .done = paced_done };
+    const weir_rpc_call_options options = {
+        .timeout_ms = (uint32_t)seconds * 1000 + CALL_TIMEOUT_MS,
+    };
+
+    stream->self = self;
+    stream->counts_from_us = counts_from_us;
+    stream->took_room = room;
+    stream->took_us = calloc(room, sizeof stream->took_us[0]);
+    pthread_mutex_init(&stream->lock, NULL);
+    pthread_cond_init(&stream->changed, NULL);
+    stream->call =
+        weir_rpc_client_open(self->documents, "IngestDocuments", &options, &events, stream);
+}
+
+/* False: the stream has ended. */
+static bool
+send_paced(paced_stream *stream, int64_t due_us)
+{
+    Weir__V1__IngestDocumentsRequest item = WEIR__V1__INGEST_DOCUMENTS_REQUEST__INIT;
+    Weir__V1__IngestDocumentRequest request;
+    char id[48];
+
+    pthread_mutex_lock(&stream->lock);
+    while (!stream->failed &&
+        (stream->is_full || stream->sent - stream->answered == PACED_OPEN_MAX))
+        pthread_cond_wait(&stream->changed, &stream->lock);
+    const bool is_open = !stream->failed;
+    stream->due_us[stream->sent++ % PACED_OPEN_MAX] = due_us;
+    stream->is_full = true; /* said before the send: room may be reported before it returns */
+    pthread_mutex_unlock(&stream->lock);
+    if (!is_open)
+        return false;
+    fill_ingest(stream->self, &request, id, stream->self->sent++);
+    item.request = &request;
+    if (weir_rpc_client_send(stream->call, &item.base) == WEIR_RPC_SENT)
+        paced_writable(stream);
+    return true;
+}
+
+static void
+sleep_until(int64_t at_us)
+{
+    const struct timespec at = { .tv_sec = at_us / 1000000, .tv_nsec = at_us % 1000000 * 1000 };
+
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) != 0)
+        continue;
+}
+
+/* Prints what all streams have measured; true: all was accepted. */
+static bool
+end_paced(load *self, paced_stream *streams, int count, int64_t begun_us)
+{
+    uint64_t answered = 0;
+    uint64_t refused = 0;
+    size_t taken = 0;
+    bool failed = false;
+
+    for (int i = 0; i < count; i++)
+        weir_rpc_client_half_close(streams[i].call);
+    pthread_mutex_lock(&self->lock);
+    while (self->in_flight > 0)
+        pthread_cond_wait(&self->done, &self->lock);
+    pthread_mutex_unlock(&self->lock);
+    const int64_t took_us = weir_clock_mono_us() - begun_us;
+    int64_t *all_us = calloc(self->sent + 1, sizeof all_us[0]);
+    for (int i = 0; i < count; i++) {
+        weir_rpc_client_unref(streams[i].call);
+        answered += streams[i].answered;
+        refused += streams[i].refused;
+        failed = failed || streams[i].failed;
+        memcpy(all_us + taken, streams[i].took_us, streams[i].took_count * sizeof all_us[0]);
+        taken += streams[i].took_count;
+        free(streams[i].took_us);
+    }
+    print_rate("paced", answered - refused, refused, took_us);
+    if (taken > 0)
+        print_latencies("paced-latency", all_us, taken);
+    free(all_us);
+    return !failed && refused == 0 && taken > 0;
+}
+
+static int
+run_paced(load *self, int seconds, int count, size_t bytes, int64_t rate)
+{
+    const uint64_t items = (uint64_t)(rate * seconds);
+    paced_stream *streams = calloc((size_t)count, sizeof *streams);
+    bool is_open = true;
+
+    self->body = bytes_body(bytes);
+    self->in_flight = (uint32_t)count;
+    const int64_t begun_us = weir_clock_mono_us();
+    for (int i = 0; i < count; i++)
+        open_paced(self, &streams[i], seconds, items / (uint64_t)count + 1, begun_us + WARM_UP_US);
+    for (uint64_t i = 0; i < items && is_open; i++) {
+        const int64_t due_us = begun_us + (int64_t)(i * 1000000 / (uint64_t)rate);
+
+        if (weir_clock_mono_us() < due_us)
+            sleep_until(due_us);
+        is_open = send_paced(&streams[i % (uint64_t)count], due_us);
+    }
+    const bool is_good = end_paced(self, streams, count, begun_us);
+    free(streams);
+    return !is_good;
+}
+
 /* ---- a batch of documents to the end ---- */
 
 static bool
@@ -602,6 +781,7 @@ static int
 usage(void)
 {
     fputs("usage: weir-load stream|unary ADDRESS COLLECTION SECONDS PARALLEL BYTES\n"
+          "       weir-load paced ADDRESS COLLECTION SECONDS PARALLEL BYTES RATE\n"
           "       weir-load latency|idle-latency ADDRESS COLLECTION COUNT BYTES\n"
           "       weir-load searchable ADDRESS COLLECTION COUNT\n"
           "       weir-load documents|accept ADDRESS COLLECTION COUNT WORDS\n"
@@ -622,6 +802,8 @@ run(load *self, int argc, char **argv)
         return run_latency(self, name, LATENCY_ECHO, (size_t)atoi(argv[3]));
     if (strcmp(name, "stream") == 0 && argc == 7)
         return run_streams(self, atoi(argv[4]), atoi(argv[5]), (size_t)atoi(argv[6]));
+    if (strcmp(name, "paced") == 0 && argc == 8 && atoi(argv[5]) > 0 && atoll(argv[7]) > 0)
+        return run_paced(self, atoi(argv[4]), atoi(argv[5]), (size_t)atoi(argv[6]), atoll(argv[7]));
     if (strcmp(name, "unary") == 0 && argc == 7) {
         self->body = bytes_body((size_t)atoi(argv[6]));
         return run_calls(self, name, atoi(argv[4]), atoi(argv[5]), start_call);
