@@ -73,6 +73,12 @@ void wr_start_batch(grpc_call *call, const grpc_op *ops, size_t count, wr_event 
  * process. */
 void wr_accept_prepare(void);
 
+/* ---- thread.c ---- */
+
+/* From now on, and in every program that has this call, a thread that cannot be started ends the
+ * process, whoever wanted it. */
+void wr_thread_prepare(void);
+
 /* ---- message.c ---- */
 
 grpc_byte_buffer *wr_message_pack(const ProtobufCMessage *message);

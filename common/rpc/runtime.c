@@ -100,6 +100,7 @@ weir_rpc_runtime_create(unsigned pollers)
 
     weir_assert(pollers <= WR_POLLERS_MAX);
     keep_heap();
+    wr_thread_prepare();
     wr_accept_prepare();
 #ifdef WEIR_HAVE_GPR_LOG
     gpr_set_log_function(log_core);

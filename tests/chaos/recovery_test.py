@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -22,7 +23,8 @@ AGAIN = 8  # kills of each service while it recovers
 RECOVERY_S = 0.3
 SQUEEZES = int(os.environ.get("WEIR_SQUEEZES", "24"))
 MIB = 1 << 20
-SQUEEZED = ("ingest", "embedder", "indexer", "reconciler")
+RECONNECTS = 4
+AWAY_S = 3
 
 
 def text_of(index):
@@ -83,11 +85,7 @@ class RecoveryTest(ChaosTest):
     # ---- memory ----
 
     def test_a_service_without_memory(self):
-        """Allocations and starts of threads fail in one service after the other; it ends, comes back, and goes on.
-
-        Not in the gateway: where its gRPC core cannot start a thread it loses the connection attempt to a service that
-        came back, and calls to that one wait for ever.
-        """
+        """Allocations and starts of threads fail in one service after the other; it ends, comes back, and goes on."""
         generator = random.Random(SEED)
         suite = self.rig().up()
         client = self.collection(suite)
@@ -95,7 +93,7 @@ class RecoveryTest(ChaosTest):
         work = self.work(suite, SEED, DOCUMENTS, hot_steps=20)
         for number in range(SQUEEZES):
             work.open(number / SQUEEZES)
-            self.squeeze(suite, generator.choice(SQUEEZED), generator.randrange(0, 2 * MIB))
+            self.squeeze(suite, generator.choice(harness.SERVICES), generator.randrange(0, 2 * MIB))
             time.sleep(generator.uniform(0.1, 0.5))
         for service in harness.SERVICES:
             self.limit(suite, service, resource.RLIM_INFINITY)
@@ -112,6 +110,42 @@ class RecoveryTest(ChaosTest):
             flush=True,
         )
         self.assertGreater(ended, 0, "no limit was felt")
+
+    def test_a_gateway_without_memory_while_services_come_back(self):
+        """Its gRPC core needs a thread for each new connection; one that it cannot start must not be lost in silence."""
+        generator = random.Random(SEED)
+        suite = self.rig().up()
+        client = self.collection(suite)
+        text = text_of(1)
+        client.stubborn("IngestDocument", collection_id=COLLECTION, document_id="d1", text=text)
+        self.settle(suite, client)
+        for _ in range(RECONNECTS):
+            suite.kill("gateway")
+            suite.wait_serving()
+            self.squeeze(suite, "gateway", generator.randrange(2 * MIB, 6 * MIB))
+            for service in ("embedder", "indexer"):
+                suite.stop(service, signal.SIGKILL)
+            self.ask(client, text, deadline=1, within=AWAY_S)
+            for service in ("embedder", "indexer"):
+                suite.begin(service)
+            self.ask(client, text, deadline=1, within=AWAY_S)
+            self.limit(suite, "gateway", resource.RLIM_INFINITY)
+            self.assertTrue(self.ask(client, text, deadline=5, within=60), "the limit is gone, and it finds nothing")
+        ended = suite.starts["gateway"] - 1 - RECONNECTS
+        print(f"reconnects: seed {SEED}, {RECONNECTS} limits, the gateway ended {ended} times", flush=True)
+        self.assertGreater(ended, 0, "no limit was felt: the core of gRPC lost a thread, and said nothing")
+
+    @staticmethod
+    def ask(client, text, deadline, within):
+        """True as soon as a search finds the document."""
+        until = time.monotonic() + within
+        while time.monotonic() < until:
+            try:
+                if client.call("Search", deadline=deadline, collection_id=COLLECTION, text=text, top_k=1).hits:
+                    return True
+            except harness.grpc.RpcError:
+                time.sleep(harness.POLL)
+        return False
 
     def squeeze(self, suite, service, more):
         """It may take so many bytes more than it has."""
