@@ -112,7 +112,7 @@ class RecoveryTest(ChaosTest):
         self.assertGreater(ended, 0, "no limit was felt")
 
     def test_a_gateway_without_memory_while_services_come_back(self):
-        """Its gRPC core needs a thread for each new connection; one that it cannot start must not be lost in silence."""
+        """Its gRPC core needs threads for connections; one that it cannot start must not be lost in silence."""
         generator = random.Random(SEED)
         suite = self.rig().up()
         client = self.collection(suite)
