@@ -29,6 +29,13 @@ static const cli_option top_options[] = {
     { "count", 'n', "N", "end after so many looks (never)" },
     END,
 };
+static const cli_option pressure_options[] = {
+    COLLECTION,
+    { "watch", 'w', NULL, "go on, an answer at each interval" },
+    { "interval", 'i', "TIME", "with --watch: between two answers (1s)" },
+    { "count", 'n', "N", "with --watch: end after so many answers (never)" },
+    END,
+};
 static const cli_option doctor_options[] = {
     { "data", 'd', "DIR", "folder of all data" },
     { "config", 0, "FILE", "settings (YAML)" },
@@ -108,7 +115,6 @@ static const cli_option watch_options[] = {
     { "resume", 0, "TOKEN", "go on after the event with this token" },
     END,
 };
-static const cli_option collection_option[] = { COLLECTION, END };
 static const cli_option create_options[] = {
     { "model", 'm', "NAME", "embedding model (weir model ls)" },
     { "max-tokens", 0, "N", "largest chunk in tokens" },
@@ -209,7 +215,8 @@ const cli_command cli_commands[] = {
         "weir cat policy/index.html -c handbook > index.html", document_options, 1, 1, true,
         cli_cat },
     { "pressure", "", "show how much work waits and where",
-        "weir pressure\nweir pressure -c handbook", collection_option, 0, 0, true, cli_pressure },
+        "weir pressure\nweir pressure -c handbook\nweir pressure --watch -i 5s", pressure_options,
+        0, 0, true, cli_pressure },
     { "top", "", "follow the pressure and the rates", "weir top\nweir top -n 1 -o json",
         top_options, 0, 0, true, cli_top },
 

@@ -66,6 +66,13 @@ static const weir_rpc_handler dead_letter_rows[] = {
 
 static const weir_rpc_handler system_rows[] = {
     ROW("GetPressure", WEIR_RPC_POOL, gateway_get_pressure_rpc),
+    { .method = "WatchPressure",
+        .flags = WEIR_RPC_POOL,
+        .request = gateway_watch_pressure_rpc,
+        .writable = gateway_watch_pressure_writable,
+        .cancelled = gateway_watch_pressure_cancelled,
+        .draining = gateway_watch_pressure_draining,
+        .done = gateway_watch_pressure_done },
     ROW("GetServerInfo", WEIR_RPC_POOL, gateway_get_server_info_rpc),
     ROW("ListModels", WEIR_RPC_POOL, gateway_list_models_rpc),
     ROW("RunAudit", WEIR_RPC_POOL, gateway_run_audit_rpc),

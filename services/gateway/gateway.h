@@ -9,6 +9,7 @@
  *   status.c               the thread that looks at the other services
  *   audit.c, audit_look.c  the thread that compares what the services know of each document
  *   watch.c                the thread that follows the change log
+ *   pressure.c             the thread that sends the pressure at intervals
  *   streams.c              the thread that tries held streams again
  *   queries.c              vectors of search texts
  *   json.c                 Connect unary JSON
@@ -30,6 +31,7 @@
 typedef struct gateway gateway;
 typedef struct gateway_status gateway_status;
 typedef struct gateway_watch gateway_watch;
+typedef struct gateway_pressure gateway_pressure;
 typedef struct gateway_streams gateway_streams;
 typedef struct gateway_queries gateway_queries;
 typedef struct gateway_json gateway_json;
@@ -52,6 +54,7 @@ struct gateway {
     gateway_audit *audit;
     gateway_status *status;
     gateway_watch *watch;
+    gateway_pressure *pressure;
     gateway_streams *streams;
     gateway_queries *queries;
     gateway_json *json;

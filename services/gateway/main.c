@@ -18,6 +18,7 @@
 #include "services/gateway/audit.h"
 #include "services/gateway/gateway.h"
 #include "services/gateway/json.h"
+#include "services/gateway/pressure.h"
 #include "services/gateway/queries.h"
 #include "services/gateway/status.h"
 #include "services/gateway/streams.h"
@@ -138,6 +139,7 @@ gateway_start(weir_service *service, weir_service_parts *parts, weir_error *rete
     self->queries = gateway_queries_create(self->config->gateway.query_cache_entries);
     self->streams = gateway_streams_create();
     self->watch = gateway_watch_create(self);
+    self->pressure = gateway_pressure_create(self);
     gateway_core_on_change(self->core, gateway_watch_changed, self->watch);
     self->search_duration =
         weir_metrics_series(service->metrics, "weir_search_duration_seconds", "vector", NULL, NULL);
@@ -203,6 +205,7 @@ gateway_stop(weir_service *service, void *context)
     gateway_json_stop(&self->json);
     gateway_audit_destroy(&self->audit);
     gateway_status_destroy(&self->status);
+    gateway_pressure_destroy(&self->pressure);
     gateway_watch_destroy(&self->watch);
     gateway_streams_destroy(&self->streams);
     gateway_queries_destroy(&self->queries);

@@ -5,10 +5,10 @@
 #include "common/base/clock.h"
 #include "services/gateway/check.h"
 #include "services/gateway/keys.h"
+#include "services/gateway/pressure.h"
 #include "services/gateway/reads.h"
 #include "services/gateway/rpcs.h"
 #include "services/gateway/status.h"
-#include "weir/v1/system.pb-c.h"
 
 typedef Weir__V1__GetPressureRequest pressure_request;
 typedef Weir__V1__GetPressureResponse pressure_response;
@@ -188,8 +188,8 @@ add_admission(gateway *self, weir_arena *arena, pressure *view)
 }
 
 static weir_code
-count(gateway *self, weir_rpc_call *call, const pressure_request *request, pressure *view,
-    int64_t *ret_since_ms, weir_error *reterr)
+count(gateway *self, const char *tenant, const char *collection_id, weir_arena *arena,
+    pressure *view, int64_t *ret_since_ms, weir_error *reterr)
 {
     gateway_published published;
     gateway_look look;
@@ -198,29 +198,28 @@ count(gateway *self, weir_rpc_call *call, const pressure_request *request, press
     gateway_core_published(self->core, &published);
     *ret_since_ms = published.load.oldest_since_ms;
     view->inconsistencies = (int64_t)published.inconsistencies;
-    gateway_look_begin(&look, self->service->store, weir_rpc_call_arena(call));
-    if (request->collection_id[0] == 0)
-        code = count_all(&look, gateway_tenant(call), view, reterr);
+    gateway_look_begin(&look, self->service->store, arena);
+    if (collection_id[0] == 0)
+        code = count_all(&look, tenant, view, reterr);
     else
-        code = count_one(&look, gateway_tenant(call), request->collection_id, view, ret_since_ms,
-            reterr);
+        code = count_one(&look, tenant, collection_id, view, ret_since_ms, reterr);
     gateway_look_end(&look);
     return code;
 }
 
-static weir_code
-get_pressure(gateway *self, weir_rpc_call *call, const pressure_request *request,
-    pressure_response *response, weir_arena *arena, weir_error *reterr)
+weir_code
+gateway_read_pressure(gateway *self, const char *tenant, const char *collection_id,
+    weir_arena *arena, pressure **ret_pressure, weir_error *reterr)
 {
     pressure *view = weir_arena_alloc(arena, sizeof *view);
     int64_t since_ms = 0;
     weir_code code = WEIR_OK;
 
-    if (request->collection_id[0] != 0)
-        code = gateway_check_collection_id(request->collection_id, "collection_id", reterr);
+    if (collection_id[0] != 0)
+        code = gateway_check_collection_id(collection_id, "collection_id", reterr);
     weir__v1__pressure__init(view);
     if (code == WEIR_OK)
-        code = count(self, call, request, view, &since_ms, reterr);
+        code = count(self, tenant, collection_id, arena, view, &since_ms, reterr);
     if (code != WEIR_OK)
         return code;
     view->dead_letters = view->failed; /* each has its one */
@@ -229,8 +228,16 @@ get_pressure(gateway *self, weir_rpc_call *call, const pressure_request *request
         view->oldest_unready_age = weir_wire_duration(arena, age_ms > 0 ? age_ms : 0);
     add_stages(self, arena, view);
     add_admission(self, arena, view);
-    response->pressure = view;
+    *ret_pressure = view;
     return WEIR_OK;
+}
+
+static weir_code
+get_pressure(gateway *self, weir_rpc_call *call, const pressure_request *request,
+    pressure_response *response, weir_arena *arena, weir_error *reterr)
+{
+    return gateway_read_pressure(self, gateway_tenant(call), request->collection_id, arena,
+        &response->pressure, reterr);
 }
 
 GATEWAY_UNARY(get_pressure, pressure_request, pressure_response,

@@ -59,6 +59,11 @@ gateway_request_rpc gateway_discard_dead_letters_rpc;
 
 /* SystemService */
 gateway_request_rpc gateway_get_pressure_rpc;
+gateway_request_rpc gateway_watch_pressure_rpc;
+gateway_event_rpc gateway_watch_pressure_writable;
+gateway_event_rpc gateway_watch_pressure_cancelled;
+gateway_event_rpc gateway_watch_pressure_draining;
+gateway_event_rpc gateway_watch_pressure_done;
 gateway_request_rpc gateway_get_server_info_rpc;
 gateway_request_rpc gateway_list_models_rpc;
 gateway_request_rpc gateway_run_audit_rpc;

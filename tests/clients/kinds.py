@@ -56,5 +56,13 @@ except grpc.RpcError as error:
     assert status.details[0].Unpack(info)
     assert (info.reason, info.domain) == ("DOCUMENT_NOT_FOUND", "weir.dev"), info
 
-info = system_pb2_grpc.SystemServiceStub(channel).GetServerInfo(system_pb2.GetServerInfoRequest())
+system = system_pb2_grpc.SystemServiceStub(channel)
+pressure = system.WatchPressure(
+    system_pb2.WatchPressureRequest(collection_id="py", interval={"nanos": 100_000_000}), timeout=30
+)
+looks = [next(pressure) for _ in range(3)]
+pressure.cancel()
+assert [look.pressure.ready for look in looks] == [10, 10, 10], looks
+
+info = system.GetServerInfo(system_pb2.GetServerInfoRequest())
 print("version", info.version)

@@ -133,12 +133,14 @@ class DrainTest(harness.OwnSuiteTest):
         self.client.IngestDocument(collection_id=COLLECTION, document_id="d", text="words")
         watch = self.client.WatchDocuments(collection_id=COLLECTION, deadline=60)
         watch.initial_metadata()
+        pressure = self.client.WatchPressure(interval={"seconds": 60}, deadline=60)
+        next(pressure)
         wait = self.client.stub("WaitDocument").future(
             self.client.request("WaitDocument", collection_id=COLLECTION, document_id="d", timeout=60), timeout=60
         )
         self.suite.signal("gateway", signal.SIGTERM)
         began = time.monotonic()
-        for call in (wait.result, lambda: list(watch)):
+        for call in (wait.result, lambda: list(watch), lambda: list(pressure)):
             with self.assertRaises(grpc.RpcError) as caught:
                 call()
             self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)

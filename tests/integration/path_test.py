@@ -457,6 +457,38 @@ class FollowTest(SuiteTest):
             by_revision[revision] = (run, rank)
         self.assertEqual({event.document.document_id for event in rest}, {"a"})
 
+    def test_a_watch_of_the_pressure_answers_at_once_and_at_intervals(self):
+        name = self.collection()
+        call = self.client.WatchPressure(collection_id=name, interval={"nanos": 150_000_000})
+        times = [first.time.ToMilliseconds() for first in [next(call)]]
+        self.ready(name, "a", "words that put pressure on")
+        seen = wait_for(lambda: self.next_with(call, times, ready=1), "one READY document in the watch")
+        self.assertEqual((seen.pending, seen.processing, len(seen.stages)), (0, 0, 4))
+        while len(times) < 6:
+            times.append(next(call).time.ToMilliseconds())
+        self.assertGreaterEqual(times[-1] - times[0], 5 * 100, times)
+        call.cancel()
+        whole = next(self.client.WatchPressure())
+        self.assertGreaterEqual(whole.pressure.ready, 1)
+
+    @staticmethod
+    def next_with(call, times, ready):
+        answer = next(call)
+        times.append(answer.time.ToMilliseconds())
+        return answer.pressure if answer.pressure.ready == ready else None
+
+    def test_a_watch_of_the_pressure_has_limits(self):
+        for fields, code, reason in (
+            ({"interval": {"nanos": 99_000_000}}, "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
+            ({"interval": {"seconds": -1}}, "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
+            ({"collection_id": "No Such"}, "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
+            ({"collection_id": "none-such"}, "NOT_FOUND", "COLLECTION_NOT_FOUND"),
+        ):
+            with self.subTest(fields):
+                request = self.client.request("WatchPressure", **fields)
+                refusal = self.refusal(lambda: next(self.client.stream("WatchPressure", request)))
+                self.assertEqual((refusal.code, refusal.reason), (code, reason), refusal)
+
     def test_a_watch_of_a_collection_sees_every_document(self):
         name = self.collection()
         call = self.client.WatchDocuments(collection_id=name)
@@ -620,7 +652,6 @@ class ServerTest(SuiteTest):
                 refusal = self.refusal(self.client.call, name, **fields)
                 self.assertEqual((refusal.code, refusal.reason), ("UNIMPLEMENTED", "UNIMPLEMENTED"), refusal)
         for name, request in (
-            ("WatchPressure", self.client.request("WatchPressure")),
             ("UploadDocument", iter([self.client.request("UploadDocument", data=b"x")])),
         ):
             with self.subTest(name):

@@ -20,6 +20,7 @@
 #include "common/base/hash.h"
 #include "common/base/id.h"
 #include "common/wire/descriptors.h"
+#include "common/wire/time.h"
 #include "tests/unit/cli/run_program.h"
 #include "weir/v1/collection.pb-c.h"
 #include "weir/v1/dead_letter.pb-c.h"
@@ -307,6 +308,22 @@ get_pressure(void *self, weir_rpc_call *call, const Weir__V1__GetPressureRequest
 }
 WEIR_RPC_UNARY(get_pressure, void, Weir__V1__GetPressureRequest, Weir__V1__GetPressureResponse,
     weir__v1__get_pressure_response__init)
+
+static void
+watch_pressure(void *self, weir_rpc_call *call, const Weir__V1__WatchPressureRequest *request)
+{
+    Weir__V1__WatchPressureResponse answer = WEIR__V1__WATCH_PRESSURE_RESPONSE__INIT;
+    Weir__V1__Pressure seen = WEIR__V1__PRESSURE__INIT;
+
+    note("pressure collection=%s interval=%lld.%09d\n", request->collection_id,
+        (long long)request->interval->seconds, request->interval->nanos);
+    answer.time = weir_wire_time(weir_rpc_call_arena(call), 1700000000000);
+    answer.pressure = &seen;
+    for (seen.ready = 21; seen.ready < 24; seen.ready++)
+        weir_rpc_send(call, &answer.base);
+    weir_rpc_finish(call);
+}
+WEIR_RPC_REQUEST(watch_pressure, void, Weir__V1__WatchPressureRequest)
 
 static weir_code
 run_audit(void *self, weir_rpc_call *call, const Weir__V1__RunAuditRequest *request,
@@ -624,6 +641,7 @@ static const weir_rpc_handler document_rows[] = {
 static const weir_rpc_handler search_rows[] = { { .method = "Search", .request = search_rpc } };
 static const weir_rpc_handler system_rows[] = {
     { .method = "GetPressure", .request = get_pressure_rpc },
+    { .method = "WatchPressure", .request = watch_pressure_rpc },
     { .method = "ListModels", .request = list_models_rpc },
     { .method = "RunAudit", .request = run_audit_rpc },
     { .method = "ListInconsistencies", .request = list_inconsistencies_rpc },
@@ -847,6 +865,13 @@ pressure_models_and_collections_are_tables(void **state)
     expect(weir("pressure"), CLI_OK, "11 ready");
     expect(weir("pressure"), CLI_OK, "embed");
     expect(weir("pressure -o json"), CLI_OK, "\"admission\":\"ADMISSION_ACCEPTING\"");
+    expect(weir("pressure --watch"), CLI_OK, "23 ready");
+    assert_contains(log_text, "pressure collection= interval=1.000000000\n");
+    const program_result *two = weir("pressure --watch -c mine -i 250ms -n 2 -o json");
+    expect(two, CLI_OK, "\"ready\":\"22\"");
+    assert_null(strstr(two->out, "\"23\""));
+    assert_contains(log_text, "pressure collection=mine interval=0.250000000\n");
+    expect_error(weir("pressure --watch -n many"), CLI_USAGE, "--count");
     expect(weir("model ls"), CLI_OK, "hash-384");
     expect(weir("collection ls"), CLI_OK, "second");
     expect(weir("collection get mine"), CLI_OK, "mine");
