@@ -291,6 +291,7 @@ core_round_end(void *self, weir_stage *stage, weir_error *reterr)
         code = trim_change_log(core, stage, reterr);
     if (code != WEIR_OK)
         return code;
+    gateway_plan_redrive(core, stage);
     gateway_put_counters(core, stage);
     if (core->suite_changed)
         put_suite(core, stage);

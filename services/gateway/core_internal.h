@@ -83,6 +83,7 @@ struct gateway_core {
     bool suite_changed;
     weir_buffer redrive_after;
     bool is_redriving, redrive_ready_too;
+    bool redrive_is_fresh; /* begun in this round, which the walk over what is committed lacks */
     uint8_t restored_id[GATEWAY_RESTORED_ID_SIZE]; /* of the last restore; in the suite record */
 
     weir_buffer key, range_end; /* scratch */
@@ -262,6 +263,8 @@ weir_code gateway_take_restore(gateway_core *core, weir_stage *stage,
  * are. */
 weir_code gateway_open_gate(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
+/* At the end of a round: be woken for the re-drive that began in it. */
+void gateway_plan_redrive(gateway_core *core, weir_stage *stage);
 weir_code gateway_redrive_some(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
 

@@ -358,10 +358,10 @@ on_loss(gateway_core *core, weir_stage *stage, weir_service_id service, const ui
     core->is_suspect[service] = false;
     core->suite.era = weir_stage_era(stage);
     core->is_redriving = true;
+    core->redrive_is_fresh = true;
     core->redrive_ready_too = core->redrive_ready_too || service == WEIR_SERVICE_INDEXER;
     weir_buffer_clear(&core->redrive_after);
     core->suite_changed = true;
-    weir_stage_wake_at(stage, weir_stage_now_ms(stage));
     return WEIR_OK;
 }
 
@@ -623,12 +623,22 @@ redrive_document(void *ud, collection_entry *collection, const char *document_id
     return code;
 }
 
+/* The first step is taken in the next round: a document that was accepted in this one, before the
+ * era was raised, must be met by it. */
+void
+gateway_plan_redrive(gateway_core *core, weir_stage *stage)
+{
+    if (core->redrive_is_fresh)
+        weir_stage_wake_at(stage, weir_stage_now_ms(stage));
+    core->redrive_is_fresh = false;
+}
+
 weir_code
 gateway_redrive_some(gateway_core *core, weir_stage *stage, weir_error *reterr)
 {
     redrive run = { .core = core, .stage = stage };
 
-    if (!core->is_redriving)
+    if (!core->is_redriving || core->redrive_is_fresh)
         return WEIR_OK;
     WEIR_FP_RETURN("gateway.redrive.before", reterr);
     weir_buffer after = { 0 };

@@ -365,8 +365,10 @@ indexer_take_vectors(indexer_core *core, weir_stage *stage, const indexer_row *r
     case INDEXER_FENCE_OPEN:
         return take_open(&at, reterr);
     case INDEXER_FENCE_READY:
-        return indexer_send_ready(stage, &at.document, reterr);
     case INDEXER_FENCE_NEWER:
+        /* The gateway may not have heard of the READY one: then this try counts as under way there,
+         * and may take the place of the one that would tell. */
+        return indexer_send_ready(stage, &at.document, reterr);
     case INDEXER_FENCE_DELETED:
     case INDEXER_FENCE_REVOKED:
         return WEIR_OK;

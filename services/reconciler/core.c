@@ -213,10 +213,24 @@ core_era_raised(void *self, weir_stage *stage, uint64_t era, weir_error *reterr)
     reconciler_core *core = self;
 
     (void)era;
+    (void)stage;
     (void)reterr;
-    if (core->endings > 0)
-        reconciler_walk_begin(&core->again, stage);
+    core->again_is_due = core->endings > 0;
     return WEIR_OK;
+}
+
+/* The first step of each is taken in the next round, which sees what this one has written. */
+static void
+begin_walks(reconciler_core *core, weir_stage *stage)
+{
+    if (core->again_is_due)
+        reconciler_walk_begin(&core->again, stage);
+    if (core->sweep_is_due) {
+        reconciler_walk_begin(&core->sweep_dead_letters, stage);
+        reconciler_walk_begin(&core->sweep_unfinished, stage);
+    }
+    core->again_is_due = false;
+    core->sweep_is_due = false;
 }
 
 static weir_code
@@ -227,6 +241,7 @@ core_round_end(void *self, weir_stage *stage, weir_error *reterr)
     uint8_t value[8];
 
     (void)reterr;
+    begin_walks(core, stage);
     reconciler_plan_look(core, stage);
     weir_stage_set_counts(stage, &counts);
     if (!core->number_changed)

@@ -56,6 +56,8 @@ struct reconciler_core {
     uint64_t dead_lettered_total, events_total;
     uint64_t seeded_era, swept_era;
     reconciler_look look;
+    /* Walks see what is committed, so they begin at the end of the round that wants them. */
+    bool again_is_due, sweep_is_due;
     reconciler_walk again;              /* over the endings: asked anew in a later era */
     reconciler_walk sweep_dead_letters; /* after a seeding */
     reconciler_walk sweep_unfinished;

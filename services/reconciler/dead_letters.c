@@ -215,9 +215,8 @@ static void
 end_seeding(reconciler_core *core, weir_stage *stage, uint64_t era)
 {
     core->seeded_era = era;
+    core->sweep_is_due = true;
     put_seeds(core, stage);
-    reconciler_walk_begin(&core->sweep_dead_letters, stage);
-    reconciler_walk_begin(&core->sweep_unfinished, stage);
     weir_log(WEIR_LOG_INFO, "seeds.taken", WEIR_INT("era", era),
         WEIR_INT("dead_letters", core->dead_letters));
 }
@@ -333,8 +332,8 @@ reconciler_sweep(reconciler_core *core, weir_stage *stage, weir_error *reterr)
             sweep_one, reterr);
     if (code == WEIR_OK && core->sweep_unfinished.is_active)
         code = reconciler_sweep_unfinished(core, stage, reterr);
-    if (code != WEIR_OK || core->sweep_dead_letters.is_active || core->sweep_unfinished.is_active ||
-        core->swept_era == core->seeded_era)
+    if (code != WEIR_OK || core->sweep_is_due || core->sweep_dead_letters.is_active ||
+        core->sweep_unfinished.is_active || core->swept_era == core->seeded_era)
         return code;
     core->swept_era = core->seeded_era;
     put_seeds(core, stage);

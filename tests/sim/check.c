@@ -310,14 +310,16 @@ is_fenced(const index_record *record, int64_t revision, int64_t epoch)
     return record->ready_revision > revision || record->deleted_below >= revision;
 }
 
-/* An indexer that may decide could still make it READY. */
+/* An indexer that may decide could still make it READY.  One that was rolled back lacks promises
+ * until it is seeded, which begins when the gateway hears of it. */
 static void
 check_promises(sim_world *world, const index_record *record, const sim_document *known,
     const char *name)
 {
     const sim_node *indexer = &world->nodes[WEIR_SERVICE_INDEXER];
 
-    if (indexer->stage == NULL || !indexer_gate_is_open(indexer->core))
+    if (indexer->stage == NULL || !indexer_gate_is_open(indexer->core) ||
+        (indexer->was_put_back && !world->is_settled))
         return;
     for (int64_t number = 1; number < SIM_REVISIONS_MAX; number++)
         if (known->revisions[number].state == STATE(FAILED) &&
@@ -731,6 +733,7 @@ sim_check_end(sim_world *world)
 {
     scan state = { .world = world, .arena = weir_arena_create(0) };
 
+    world->is_settled = true;
     sim_history_follow(world);
     for (uint32_t collection = 0; collection < world->options.collections; collection++) {
         const collection_record *record = sim_read_collection(world, state.arena, collection);

@@ -76,6 +76,7 @@ typedef struct sim_node {
     bool disk_low;         /* what the gateway's core is told of its disk */
     bool told_disk_low;    /* what the stage was told */
     bool must_die;         /* the work of this round kills the process */
+    bool was_put_back;     /* its volume was lost or rolled back once */
     sim_message *messages; /* to this node, newest first */
     sim_job *jobs;
     struct embedder_models *models; /* the embedder's */
@@ -147,7 +148,8 @@ struct sim_world {
     int64_t now_ms;
     uint32_t step;
     bool quiet;
-    uint64_t trace; /* hash of everything that happened */
+    bool is_settled; /* all is over: the last check */
+    uint64_t trace;  /* hash of everything that happened */
     sim_node nodes[WEIR_SERVICE_COUNT];
     int64_t cut_until_ms[WEIR_LINK_COUNT][2];  /* [1]: answers */
     int64_t away_until_ms[WEIR_SERVICE_COUNT]; /* for the gateway's look */

@@ -255,6 +255,7 @@ change_volume(sim_node *node, sim_end how)
 {
     sim_world *world = node->world;
 
+    node->was_put_back = node->was_put_back || how == SIM_END_WIPE || how == SIM_END_ROLLBACK;
     switch (how) {
     case SIM_END_KILL:
         weir_store_mem_fail_after(node->store, 0);

@@ -302,6 +302,32 @@ tell(rig *self, const char *service, const uint8_t *store_id, said what)
     rig_submit(self, GATEWAY_PEER_STATUS, "", &status.base);
 }
 
+/* The walk of the re-drive sees what is committed, so it must not begin before that round is. */
+static void
+a_document_accepted_in_the_round_of_a_loss_is_driven_again(void **state)
+{
+    static uint8_t old_id[WEIR_STORE_ID_SIZE] = { 8 };
+    static uint8_t new_id[WEIR_STORE_ID_SIZE] = { 9 };
+    Weir__Internal__V1__PeerStatusCommand status = WEIR__INTERNAL__V1__PEER_STATUS_COMMAND__INIT;
+    rig *self = with_peers();
+
+    (void)state;
+    tell(self, "embedder", old_id, (said){ 0 });
+    status.service = (char *)(uintptr_t)"embedder";
+    status.store_id.data = new_id;
+    status.store_id.len = sizeof new_id;
+    rig_round_begin(self);
+    rig_round_ingest(self, (rig_ingest_options){ .document_id = "new" });
+    rig_round_submit(self, GATEWAY_PEER_STATUS, "", &status.base);
+    rig_round_end(self);
+    rig_run_ms(self, 1000);
+    assert_int_equal(era(self), 2);
+    assert_int_equal(rig_revision(self, "new", 1)->epoch, 2);
+    assert_int_equal(rig_revision(self, "new", 1)->state, STATE(PROCESSING));
+    rig_check_store(self);
+    rig_destroy(&self);
+}
+
 static void
 the_status_of_the_embedder_tells_of_its_loss_once(void **state)
 {
@@ -520,6 +546,7 @@ main(void)
         cmocka_unit_test(a_delete_that_waits_while_the_indexer_is_lost_is_sent_again),
         cmocka_unit_test(a_lost_ingest_gets_what_was_under_way_and_no_more),
         cmocka_unit_test(a_redrive_goes_on_after_a_crash),
+        cmocka_unit_test(a_document_accepted_in_the_round_of_a_loss_is_driven_again),
         cmocka_unit_test(the_status_of_the_embedder_tells_of_its_loss_once),
         cmocka_unit_test(a_rolled_back_volume_raises_the_era_once),
         cmocka_unit_test(a_ready_from_before_the_loss_of_the_indexer_ends_no_redrive),

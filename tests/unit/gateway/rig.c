@@ -541,6 +541,13 @@ rig_ingest(rig *self, rig_ingest_options options)
 }
 
 uint64_t
+rig_round_ingest(rig *self, rig_ingest_options options)
+{
+    return rig_round_submit(self, GATEWAY_ACCEPT, or_default(options.tenant, "t"),
+        &make_accept(self, &options)->base);
+}
+
+uint64_t
 rig_delete(rig *self, const char *document_id, const char *request_id, bool allow_missing)
 {
     Weir__V1__DeleteDocumentRequest *request = weir_arena_alloc(self->arena, sizeof *request);

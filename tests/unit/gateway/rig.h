@@ -93,6 +93,8 @@ typedef struct rig_ingest_options {
 } rig_ingest_options;
 uint64_t rig_ingest(rig *self, rig_ingest_options options);
 #define RIG_INGEST(self_, ...) rig_ingest((self_), (rig_ingest_options){ __VA_ARGS__ })
+/* The same in the round that has begun. */
+uint64_t rig_round_ingest(rig *self, rig_ingest_options options);
 uint64_t rig_delete(rig *self, const char *document_id, const char *request_id, bool allow_missing);
 uint64_t rig_retry(rig *self, const char *document_id, int64_t revision, const char *request_id);
 uint64_t rig_wait(rig *self, const char *document_id, int64_t revision, int64_t wait_ms);

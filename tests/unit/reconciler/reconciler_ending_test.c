@@ -373,6 +373,24 @@ what_is_open_is_asked_again_in_a_later_era_and_once_only(void **state)
     assert_int_equal(asked(w, WEIR_LINK_RECONCILER_GATEWAY), 2);
 }
 
+/* Seeds 1004473 and 1039843: the walk saw what was committed, and the ending was of its own round.
+ */
+static void
+what_began_to_end_in_the_round_that_raised_the_era_is_asked_again(void **state)
+{
+    world *w = *state;
+
+    bring_to(w, NOTHING);
+    SAY(w, GATEWAY, .kind = LIFECYCLE(FAILED), .epoch = 2,
+        .failure = a_failure(w, WEIR_EMBED_FAILED, "no", 1));
+    say_era(w, 2);
+    assert_int_equal(world_round(w, 1000), WEIR_OK);
+    world_wait(w, 100);
+    assert_int_equal(asked(w, WEIR_LINK_RECONCILER_INDEXER), 2);
+    assert_int_equal(last_asked(w, WEIR_LINK_RECONCILER_INDEXER)->era, 2);
+    assert_int_equal(ending_of(w, "d", 1)->era, 2);
+}
+
 static void
 thousands_are_asked_again_some_a_round_and_go_on_after_a_crash(void **state)
 {
@@ -451,6 +469,7 @@ main(void)
         IN_WORLD(many_parts_of_one_try_that_fail_are_one_end),
         IN_WORLD(a_ready_of_a_lost_indexer_does_not_end_the_end_of_a_later_try),
         IN_WORLD(what_is_open_is_asked_again_in_a_later_era_and_once_only),
+        IN_WORLD(what_began_to_end_in_the_round_that_raised_the_era_is_asked_again),
         IN_WORLD(thousands_are_asked_again_some_a_round_and_go_on_after_a_crash),
         IN_WORLD(a_row_that_is_not_for_a_reconciler_is_settled_without_effect),
         IN_WORLD(an_event_without_a_kind_is_kept_and_changes_nothing_else),
