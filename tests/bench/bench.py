@@ -313,7 +313,8 @@ def main():
         revision = run("git", "rev-parse", "--short", "HEAD", check=False).strip()
         text = (f"# Benchmarks\n\n`make bench` on {os.cpu_count()} shared cores, revision {revision}. "
                 "Trust ratios, not absolutes.\n\n")
-        also = "\nHow cost grows with the number of documents: [GROWTH.md](GROWTH.md).\n"
+        also = ("\nHow cost grows with the number of documents: [GROWTH.md](GROWTH.md). "
+                "The same job on what others use: [PEERS.md](PEERS.md).\n")
         (REPOSITORY / "tests/bench/RESULTS.md").write_text(text + report.markdown() + also, encoding="utf-8")
 
 

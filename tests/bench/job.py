@@ -4,10 +4,10 @@ usage: job.py BUILD_FOLDER [N [CHUNKS]]
 
 Documents of CHUNKS chunks of 64 words (4 and 2 KB if it is not given; 8 and 4 KB are the other size that is quoted),
 an instant embedder (hash-384), sent by one Python client over one stream.  Prints one JSON object a line: accepts one
-after the other, a run, an idle document, and a run in which ingest, embedder and indexer are killed with SIGKILL when
-30 % is done.  CPU is user + system in ms a document: `cpu_ms_per_doc` of the client, the supervisor and all five
-services, `services` without the client, and `hashing`, what the embedder's workers took to make the vectors, which is
-within both.
+after the other (then little shares a round, and a document costs the most), a run, an idle document, and a run in which
+ingest, embedder and indexer are killed with SIGKILL when 30 % is done.  CPU is user + system in ms a document:
+`cpu_ms_per_doc` of the client, the supervisor and all five services, `services` without the client, and `hashing`, what
+the embedder's workers took to make the vectors, which is within both.
 """
 
 import glob
@@ -99,12 +99,15 @@ def processes(suite):
 
 def unary(suite, chunk_count, times=300):
     job = Job(suite, "unary", times, chunk_count)
-    texts, begun = job.texts(3 * 10**6), time.monotonic()
+    texts, services = job.texts(3 * 10**6), processes(suite)[1:]
+    before, begun = sum(map(cpu_s, services)), time.monotonic()
     for number, body in enumerate(texts):
         job.client.IngestDocument(collection_id="unary", document_id=str(number), text=body)
     took = time.monotonic() - begun
     job.wait(times)
-    return {"test": "unary", "system": "weir", "n": times, "accept_docs_s": times / took}
+    spent = sum(map(cpu_s, services)) - before
+    return {"test": "unary", "system": "weir", "n": times, "accept_docs_s": times / took,
+            "services": spent / times * 1e3}
 
 
 def throughput(suite, count, chunk_count):
