@@ -10,7 +10,7 @@
  *   weir-load latency      ADDRESS COLLECTION COUNT BYTES
  *       one accept after the other
  *   weir-load idle-latency ADDRESS COLLECTION COUNT BYTES
- *       the same, each when nothing is left of the one before it
+ *       the same, each after the one before it is READY
  *   weir-load searchable   ADDRESS COLLECTION COUNT
  *       accept with wait until READY, one after the other
  *   weir-load documents    ADDRESS COLLECTION COUNT WORDS
@@ -44,8 +44,7 @@ enum {
     LATENCIES_MAX = 100000,
     READY_SECONDS = 30,
     PACED_OPEN_MAX = 8192,
-    WARM_UP_US = 1000000,
-    IDLE_NS = 30000000
+    WARM_UP_US = 1000000
 };
 
 typedef struct load {
@@ -456,7 +455,7 @@ wait_until_ready(load *self, char *document_id, weir_arena *arena)
 
 typedef enum latency_kind {
     LATENCY_ACCEPT,     /* the pipeline works on the last one meanwhile */
-    LATENCY_IDLE,       /* each after the last one is READY and some time has passed */
+    LATENCY_IDLE,       /* each after the last one is READY */
     LATENCY_SEARCHABLE, /* from the request until READY */
     LATENCY_ECHO        /* the floor: a call that does nothing */
 } latency_kind;
@@ -465,7 +464,6 @@ static int64_t
 time_accept(load *self, latency_kind kind, uint64_t number, weir_arena *arena)
 {
     Google__Protobuf__Duration wait = GOOGLE__PROTOBUF__DURATION__INIT;
-    const struct timespec pause = { .tv_nsec = IDLE_NS };
     Weir__V1__IngestDocumentRequest request;
     bool is_ready = false;
     char id[48];
@@ -479,10 +477,8 @@ time_accept(load *self, latency_kind kind, uint64_t number, weir_arena *arena)
         fprintf(stderr, "weir-load: %s is not READY\n", id);
         exit(1);
     }
-    if (kind == LATENCY_IDLE) {
+    if (kind == LATENCY_IDLE)
         wait_until_ready(self, id, arena);
-        (void)nanosleep(&pause, NULL);
-    }
     return took_us;
 }
 
