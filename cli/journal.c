@@ -18,6 +18,15 @@ name_of(const ProtobufCEnumDescriptor *descriptor, int number, size_t skip)
     return value != NULL ? value->name + skip : "?";
 }
 
+/* " (transient)"; of no failure nothing. */
+static const char *
+class_in_brackets(weir_arena *arena, Weir__V1__ErrorClass class)
+{
+    if (class <= 0 || class >= (int)WEIR_CLASS_COUNT)
+        return "";
+    return weir_arena_printf(arena, " (%s)", weir_class_name((weir_class) class));
+}
+
 static const char *
 event_name(const Weir__V1__DocumentEvent *it)
 {
@@ -37,7 +46,8 @@ what(cli *self, const Weir__V1__DocumentEvent *it)
         : "";
 
     return it->reason[0] != '\0'
-        ? weir_arena_printf(self->arena, "%s: %s%s", it->reason, message, due)
+        ? weir_arena_printf(self->arena, "%s%s: %s%s", it->reason,
+              class_in_brackets(self->arena, it->error_class), message, due)
         : message;
 }
 
@@ -91,9 +101,10 @@ cli_events(cli *self)
 static void
 print_finding(cli *self, const Weir__V1__ExplainDocumentFinding *it)
 {
-    printf("  - %s%s%s%s%s\n",
+    printf("  - %s%s%s%s%s%s\n",
         it->stage != 0 ? weir_arena_printf(self->arena, "%s: ", cli_stage_name(it->stage)) : "",
-        it->reason, it->reason[0] != '\0' ? ": " : "", cli_plain(self->arena, it->message, 0),
+        it->reason, class_in_brackets(self->arena, it->error_class),
+        it->reason[0] != '\0' ? ": " : "", cli_plain(self->arena, it->message, 0),
         it->next_step[0] != '\0' ? weir_arena_printf(self->arena, "\n    what to do: %s",
                                        cli_plain(self->arena, it->next_step, 0))
                                  : "");

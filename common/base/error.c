@@ -12,12 +12,11 @@
 typedef struct code_row {
     const char *name;
     int grpc_status;
-    weir_outcome outcome;
+    weir_class class;
 } code_row;
 
 static const code_row code_rows[WEIR_CODE_COUNT] = {
-#define CODE_ROW(number_, name_, grpc_, outcome_) \
-    [number_] = { #name_, grpc_, WEIR_OUTCOME_##outcome_ },
+#define CODE_ROW(number_, name_, grpc_, class_) [number_] = { #name_, grpc_, WEIR_CLASS_##class_ },
     WEIR_CODE_MAP(CODE_ROW)
 #undef CODE_ROW
 };
@@ -100,10 +99,26 @@ weir_code_grpc_status(weir_code code)
     return row_of(code)->grpc_status;
 }
 
-weir_outcome
-weir_code_outcome(weir_code code)
+weir_class
+weir_code_class(weir_code code)
 {
-    return row_of(code)->outcome;
+    return row_of(code)->class;
+}
+
+const char *
+weir_class_name(weir_class class)
+{
+    static const char *const names[WEIR_CLASS_COUNT] = {
+        [WEIR_CLASS_NONE] = "done",
+        [WEIR_CLASS_TRANSIENT] = "transient",
+        [WEIR_CLASS_THROTTLED] = "throttled",
+        [WEIR_CLASS_OUTAGE] = "outage",
+        [WEIR_CLASS_PERMANENT] = "permanent",
+        [WEIR_CLASS_KILLER] = "killer",
+    };
+
+    weir_assert((unsigned)class < WEIR_CLASS_COUNT);
+    return names[class];
 }
 
 weir_code

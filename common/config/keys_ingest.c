@@ -8,11 +8,12 @@
 /* Alphabetical. */
 const weir_config_key weir_ingest_config_keys[] = {
     KEY(U32, ingest.retry.attempts_max, "ingest.attempts_max", "5", 1, 100,
-        "Attempts at one document before it is given up"),
+        "Transient failures of one document before it is given up; waiting is none"),
     KEY(DURATION, ingest.retry.backoff_base_ms, "ingest.backoff_base_ms", "500", 1, 60000,
-        "Longest wait before the first retry; doubles with each, with full jitter"),
+        "Longest wait before the first retry; doubles with each, or with the age of an "
+        "outage, with full jitter"),
     KEY(DURATION, ingest.retry.backoff_max_ms, "ingest.backoff_max_ms", "60000", 1, 3600000,
-        "Longest wait between two retries"),
+        "Longest wait between two retries, whatever a cause asks for"),
     KEY(U32, ingest.chunks_per_document_max, "ingest.chunks_per_document_max", "20000", 1, 20000,
         "Chunks of one document above which it is given up with TOO_MANY_CHUNKS"),
     KEY(DURATION, ingest.retry.crash_watch_ms, "ingest.crash_watch_ms", "5000", 0, 600000,

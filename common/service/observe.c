@@ -37,8 +37,9 @@ static const weir_metric_family families[] = {
         0 },
     { "weir_stage_oldest_age_seconds", WEIR_GAUGE, "Age of the oldest unfinished work.",
         { "stage" }, NULL, 0 },
-    { "weir_attempts_total", WEIR_COUNTER, "Attempts at rows, by outcome and reason.",
-        { "stage", "outcome", "reason" }, NULL, 0 },
+    { "weir_attempts_total", WEIR_COUNTER,
+        "Attempts at rows, by class of the failure (done: none) and reason.",
+        { "stage", "class", "reason" }, NULL, 0 },
     { "weir_link_lag_rows", WEIR_GAUGE, "Rows sent on a link and not acknowledged.", { "link" },
         NULL, 0 },
     { "weir_link_acked_total", WEIR_COUNTER,
@@ -298,11 +299,10 @@ waited(void *ud, int64_t wait_ms)
 static void
 attempted(void *ud, weir_code result)
 {
-    static const char *const outcomes[] = { "", "done", "retry", "wait", "failed" };
     const weir_service *service = ud;
 
     weir_metric_add(weir_metrics_series(service->metrics, "weir_attempts_total", stage_of(service),
-                        outcomes[weir_code_outcome(result)], weir_code_name(result)),
+                        weir_class_name(weir_code_class(result)), weir_code_name(result)),
         1);
 }
 

@@ -125,7 +125,7 @@ _Noreturn void weir_service_fatal(weir_service *service, const weir_error *error
  * deleted. */
 void weir_service_count_documents(weir_service *service, const char *state, uint64_t count);
 /* For the services that work through rows: their settings as the work wants them, and an observer
- * that fills weir_attempts_total{stage,outcome,reason} (outcome by the error table),
+ * that fills weir_attempts_total{stage,class,reason} (class by the error table),
  * weir_stage_wait_seconds{stage}, weir_stage_work_seconds{stage} and weir_worker_busy. */
 weir_work_policy weir_service_work_policy(const weir_retry_config *retry);
 weir_work_observer weir_service_work_observer(weir_service *service);

@@ -13,7 +13,6 @@
 #include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/base/plant.h"
-#include "common/domain/backoff.h"
 #include "common/stage/work_internal.h"
 #include "weir/v1/document.pb-c.h"
 
@@ -47,7 +46,7 @@ tell(weir_work *work, weir_stage *stage, const weir_work_item *item,
     event.failure = item->record->failure;
     event.stage = work->stage_number;
     if (kind == WEIR__INTERNAL__V1__LIFECYCLE_KIND__LIFECYCLE_KIND_DEFERRED)
-        event.due_ms = item->record->due_ms;
+        event.due_ms = item->record->due_ms > event.time_ms ? item->record->due_ms : event.time_ms;
     weir_stage_event(stage, &event);
 }
 
@@ -109,7 +108,7 @@ record_failure(weir_work *work, weir_stage *stage, weir_work_item *item, const w
     failure->code = (uint32_t)result->code;
     failure->message = weir_arena_strdup(item->arena, result->message);
     failure->attempt_count = item->record->attempt_count;
-    failure->retryable = weir_code_outcome(result->code) != WEIR_OUTCOME_FAILED;
+    failure->retryable = weir_retry_rule_for(result->code)->may_help;
     failure->time_ms = weir_stage_now_ms(stage);
     if (is_attempt) {
         add_attempt(item->arena, old, failure);
@@ -132,30 +131,21 @@ leave(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error *rete
     return work_wake_document(work, stage, item->row, reterr);
 }
 
-/* Outages are waited for by their age: short ones end soon, long ones are not hammered. */
 static uint32_t
-outage_wait_ms(const weir_work *work, weir_stage *stage, const weir_work_item *item)
+wait_ms_for(const weir_work *work, weir_stage *stage, const weir_work_item *item,
+    const weir_error *why)
 {
-    const int64_t age_ms = weir_stage_now_ms(stage) - item->record->since_ms;
-    uint32_t doublings = 0;
+    const work_record *record = item->record;
 
-    while (doublings < 31 && ((int64_t)work->policy.backoff_base_ms << doublings) < age_ms)
-        doublings++;
-    return weir_backoff_ms(doublings, work->policy.backoff_base_ms, work->policy.backoff_max_ms,
-        weir_stage_random(stage));
-}
-
-static uint32_t
-retry_wait_ms(const weir_work *work, weir_stage *stage, const weir_work_item *item)
-{
-    weir_assert(item->record->attempt_count > 0);
-    return weir_backoff_ms(item->record->attempt_count - 1, work->policy.backoff_base_ms,
-        work->policy.backoff_max_ms, weir_stage_random(stage));
+    return weir_retry_wait_ms(weir_retry_rule_for(why->code), &work->policy, record->attempt_count,
+        weir_stage_now_ms(stage) - record->since_ms, why->retry_after_ms, weir_stage_random(stage));
 }
 
 static void
-defer(weir_work *work, weir_stage *stage, weir_work_item *item, bool parked)
+defer(weir_work *work, weir_stage *stage, weir_work_item *item)
 {
+    const weir_retry_rule *rule = weir_retry_rule_for(item->result.code);
+    const bool parked = rule->end == WEIR_RETRY_ENDS_NEVER;
     const bool is_new = item->seq != 0;
     const bool was_parked = item->record->parked;
 
@@ -166,15 +156,14 @@ defer(weir_work *work, weir_stage *stage, weir_work_item *item, bool parked)
     WEIR_FP("work.defer.before");
     if (item->record->since_ms == 0)
         item->record->since_ms = weir_stage_now_ms(stage);
-    item->record->due_ms = weir_stage_now_ms(stage) +
-        (parked ? outage_wait_ms(work, stage, item) : retry_wait_ms(work, stage, item));
+    item->record->due_ms = weir_stage_now_ms(stage) + wait_ms_for(work, stage, item, &item->result);
     work_record_clear(item->record);
     item->record->parked = parked;
     work_record_put(work, stage, item, is_new);
     work_record_plan(work, item, item->record->due_ms);
     if (parked && was_parked) /* an outage is told once, not at each look */
         return;
-    log_failure(work, item, parked ? "document.parked" : "document.retry");
+    log_failure(work, item, rule->log_event);
     tell(work, stage, item, WEIR__INTERNAL__V1__LIFECYCLE_KIND__LIFECYCLE_KIND_DEFERRED);
 }
 
@@ -205,21 +194,22 @@ is_replaced(const weir_work_item *item)
     return false;
 }
 
+/* A job's result is never of the class of killers: only the start after a process says that. */
 static weir_code
 settle_failure(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error *reterr)
 {
-    const weir_outcome outcome = weir_code_outcome(item->result.code);
-    const bool is_outage = outcome == WEIR_OUTCOME_WAIT;
+    const weir_retry_rule *rule = weir_retry_rule_for(item->result.code);
+    const bool is_attempt = rule->cost == WEIR_RETRY_COSTS_ATTEMPT;
 
+    weir_assert(rule->cost != WEIR_RETRY_COSTS_CRASH);
     if (is_replaced(item))
         return WEIR_OK;
-    if (!is_outage)
+    if (is_attempt)
         item->record->attempt_count++;
-    record_failure(work, stage, item, &item->result, !is_outage);
-    if (outcome == WEIR_OUTCOME_FAILED ||
-        (!is_outage && item->record->attempt_count >= work->policy.attempts_max))
+    record_failure(work, stage, item, &item->result, is_attempt);
+    if (weir_retry_is_over(rule, &work->policy, item->record->attempt_count, 0))
         return give_up(work, stage, item, reterr);
-    defer(work, stage, item, is_outage);
+    defer(work, stage, item);
     return WEIR_OK;
 }
 
@@ -411,8 +401,7 @@ is_held_up(weir_work *work, weir_stage *stage, const work_row *row, weir_error *
 {
     if (work->ops.check == NULL)
         return false;
-    const weir_code code = work->ops.check(work->core, stage, row, ret_error);
-    return code != WEIR_OK && weir_code_outcome(code) == WEIR_OUTCOME_WAIT;
+    return weir_retry_waits(work->ops.check(work->core, stage, row, ret_error));
 }
 
 static weir_code
@@ -447,18 +436,28 @@ start_window(weir_work *work, weir_stage *stage, weir_error *reterr)
     return code;
 }
 
-static weir_code
-quarantine(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error *reterr)
+/* The process ended once more over this work. */
+static void
+record_crash(weir_work *work, weir_stage *stage, weir_work_item *item, bool is_last)
 {
     weir_error killed;
 
     weir_error_set(&killed, WEIR_WORKER_KILLED,
-        "the process ended %u times while it worked on this document alone; it is set aside so "
-        "that others go on",
+        is_last ? "the process ended %u times while it worked on this document alone; it is set "
+                  "aside so that others go on"
+                : "the process ended while it worked on this document alone, for the %u. time; it "
+                  "is tried again alone",
         item->record->crash_count);
-    WEIR_FP("work.quarantine.before");
-    item->record->attempt_count++;
     record_failure(work, stage, item, &killed, true);
+    if (work->observer.attempted != NULL)
+        work->observer.attempted(work->observer.ud, WEIR_WORKER_KILLED);
+}
+
+static weir_code
+quarantine(weir_work *work, weir_stage *stage, weir_work_item *item, weir_error *reterr)
+{
+    WEIR_FP("work.quarantine.before");
+    record_crash(work, stage, item, true);
     const weir_code code = give_up(work, stage, item, reterr);
     work_item_destroy(work, item);
     return code;
@@ -507,6 +506,25 @@ await_watch(weir_work *work, weir_stage *stage, weir_work_item *item)
     return WEIR_OK;
 }
 
+static bool
+is_killer(const weir_work *work, const work_record *record)
+{
+    return weir_retry_is_over(weir_retry_rule_of(WEIR_CLASS_KILLER), &work->policy,
+        record->attempt_count, record->crash_count);
+}
+
+/* It costs no attempt; the last one is told by the quarantine. */
+static void
+count_crash(weir_work *work, weir_stage *stage, weir_work_item *item)
+{
+    item->record->crash_count++;
+    if (is_killer(work, item->record))
+        return;
+    record_crash(work, stage, item, false);
+    log_failure(work, item, weir_retry_rule_of(WEIR_CLASS_KILLER)->log_event);
+    tell(work, stage, item, WEIR__INTERNAL__V1__LIFECYCLE_KIND__LIFECYCLE_KIND_DEFERRED);
+}
+
 /* Does the crash count?  Not if the process that watched ended as well. */
 static void
 decide_crash(weir_work *work, weir_stage *stage, weir_work_item *item)
@@ -514,7 +532,7 @@ decide_crash(weir_work *work, weir_stage *stage, weir_work_item *item)
     work_record *record = item->record;
 
     if (record->watch_boot == 0 || record->watch_boot == weir_stage_identity(stage)->boot_counter)
-        record->crash_count++;
+        count_crash(work, stage, item);
     record->at_work_ms = 0;
     record->watch_boot = 0;
     work_record_put(work, stage, item, false);
@@ -527,7 +545,8 @@ start_deferred(weir_work *work, weir_stage *stage, weir_work_item *item, weir_er
     weir_error why;
 
     if (is_held_up(work, stage, item->row, &why)) {
-        work_record_plan(work, item, weir_stage_now_ms(stage) + outage_wait_ms(work, stage, item));
+        work_record_plan(work, item,
+            weir_stage_now_ms(stage) + wait_ms_for(work, stage, item, &why));
         work_item_destroy(work, item);
         return WEIR_OK;
     }
@@ -537,7 +556,7 @@ start_deferred(weir_work *work, weir_stage *stage, weir_work_item *item, weir_er
         return await_watch(work, stage, item);
     if (work_record_has_open_crash(item->record))
         decide_crash(work, stage, item);
-    if (item->record->crash_count >= work->policy.crashes_max)
+    if (is_killer(work, item->record))
         return quarantine(work, stage, item, reterr);
     work->alone_next = item;
     return start_alone(work, stage, reterr);

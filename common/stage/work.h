@@ -18,6 +18,8 @@
  * they stay unsettled, so the sender's credit ends and the pressure reaches the gateway.
  *
  * weir_work settles each row in one place, where a result becomes a fate; that place also logs.
+ * Which fate it is says the table of classes (retry.h): a stage returns a code, which has one
+ * class, with a sentence and the time that the cause asks for (weir_error).
  *
  * Key: 'd' collection_no u64, document_id NUL, revision u64, epoch u64, part u64 -> DeferredRecord.
  * Threads: the core's.
@@ -25,21 +27,11 @@
 #ifndef WEIR_STAGE_WORK_H
 #define WEIR_STAGE_WORK_H
 
+#include "common/stage/retry.h"
 #include "common/stage/stage.h"
 
 typedef struct weir_work weir_work;
 typedef struct weir_work_item weir_work_item; /* one row in the making */
-
-typedef struct weir_work_policy {
-    uint32_t attempts_max;       /* 5 */
-    uint32_t crashes_max;        /* 3 */
-    uint32_t backoff_base_ms;    /* 500 */
-    uint32_t backoff_max_ms;     /* 60,000 */
-    uint32_t defer_after_ms;     /* 2,000: patience at the head of the window */
-    uint32_t in_flight_max;      /* jobs at once; further rows wait in memory */
-    uint64_t deferred_bytes_max; /* of rows in the database; 0: 1 GiB */
-    uint32_t crash_watch_ms;     /* 5,000: shortest watch before a crash is counted; 0: none */
-} weir_work_policy;
 
 typedef struct weir_work_ops {
     /* Begin the work of an item: start a job, or join a batch.  The core calls weir_work_done once
@@ -52,8 +44,8 @@ typedef struct weir_work_ops {
     /* Free a payload handed to weir_work_done; called once, emitted or not.  NULL payloads are not
      * passed. */
     void (*release)(void *core, void *payload);
-    /* May this row be worked on now?  A code that waits (an outage is known): it is parked without
-     * being begun. Any other failure is left to start.  May be NULL: always. */
+    /* May this row be worked on now?  A code that waits (throttled, outage: it is known): it is
+     * parked without being begun. Any other failure is left to start.  May be NULL: always. */
     weir_code (*check)(void *core, weir_stage *stage, const Weir__Internal__V1__Row *row,
         weir_error *reterr);
 } weir_work_ops;

@@ -243,7 +243,8 @@ fail_range(embedder_job *job, size_t first, size_t count, const weir_error *erro
         job->failures[i] = *error;
 }
 
-/* A batch that fails is halved until the piece at fault stands alone. */
+/* A batch that fails is halved until the piece at fault stands alone; but none is at fault when the
+ * model could not be asked. */
 static void
 embed_range(embedder_job *job, const embedder_model *model, size_t first, size_t count)
 {
@@ -251,9 +252,16 @@ embed_range(embedder_job *job, const embedder_model *model, size_t first, size_t
         job->options->embed != NULL ? job->options->embed : embedder_model_embed;
     weir_error error = { .code = WEIR_OK };
 
+    if (job->is_provider_away)
+        return;
     if (embed(model, job->texts + first, count, job->vectors + first * job->dimension,
             job->token_counts + first, &error) == WEIR_OK)
         return;
+    if (weir_retry_rule_for(error.code)->pause_factor > 0) {
+        job->is_provider_away = true;
+        job->failure = error;
+        return;
+    }
     if (count == 1) {
         fail_range(job, first, 1, &error);
         return;
@@ -295,7 +303,7 @@ embed_batch(embedder_job *job)
     weir_code code =
         embedder_models_get(job->options->models, job->model, true, &model, &job->failure);
 
-    job->is_model_missing = code == WEIR_MODEL_UNAVAILABLE;
+    job->is_provider_away = weir_retry_rule_for(code)->pause_factor > 0;
     if (code == WEIR_OK)
         code =
             check_model(embedder_model_facts(model), spec_of(job->pieces[0]->row), &job->failure);
@@ -304,8 +312,10 @@ embed_batch(embedder_job *job)
     if (code == WEIR_OK)
         embed_range(job, model, 0, job->count);
     WEIR_FP("embedder.embed.after");
-    if (code == WEIR_OK && job->failures != NULL)
-        code = WEIR_EMBED_FAILED;
+    if (code == WEIR_OK)
+        code = job->failure.code != WEIR_OK ? job->failure.code
+            : job->failures != NULL         ? WEIR_EMBED_FAILED
+                                            : WEIR_OK;
     if (observer->embedded != NULL)
         observer->embedded(observer->ud, job->model, code, sum_tokens(job));
 }

@@ -63,9 +63,9 @@ typedef struct embedder_job {
     uint32_t *token_counts;
     uint32_t dimension;
     float *vectors;
-    bool is_model_missing;
-    weir_error failure;   /* of the whole batch; code WEIR_OK: see `failures` */
-    weir_error *failures; /* by piece; NULL: all went well */
+    bool is_provider_away; /* `failure` is of a class that pauses all who ask the model */
+    weir_error failure;    /* of the whole batch; code WEIR_OK: see `failures` */
+    weir_error *failures;  /* by piece; NULL: all went well */
 } embedder_job;
 
 /* The next batch: the oldest piece with others of the same model and like length, until the bound

@@ -7,7 +7,6 @@
 #include "common/base/failpoint.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
-#include "common/domain/backoff.h"
 #include "services/embedder/batch.h"
 #include "weir/v1/document.pb-c.h"
 #include "weir/v1/system.pb-c.h"
@@ -16,13 +15,14 @@ typedef Weir__Internal__V1__Row row_message;
 typedef Weir__Internal__V1__ChunksRow chunks_row;
 typedef Weir__Internal__V1__Chunk chunk_message;
 
-enum { PROBE_BASE_MS = 1000, PROBE_MAX_MS = 60000, BATCHES_DEFAULT = 4 };
+enum { BATCHES_DEFAULT = 4 };
 
 /* Whether the built-in model can be asked. */
 typedef struct breaker {
     uint32_t state;        /* weir.v1.BreakerState; atomic: read by any thread */
     uint32_t failures;     /* probes in a row that found nothing */
     int64_t next_probe_ms; /* OPEN, or HALF_OPEN whose probe was lost */
+    weir_error why;
 } breaker;
 
 struct embedder_core {
@@ -59,13 +59,14 @@ static void
 open_breaker(embedder_core *core, weir_stage *stage, const weir_error *why)
 {
     breaker *self = &core->breaker;
-    const uint32_t wait_ms =
-        weir_backoff_ms(self->failures, PROBE_BASE_MS, PROBE_MAX_MS, weir_stage_random(stage));
+    const uint32_t wait_ms = weir_retry_pause_ms(weir_retry_rule_for(why->code),
+        &core->options.policy, self->failures, why->retry_after_ms, weir_stage_random(stage));
 
     if (self->failures == 0)
         weir_log(WEIR_LOG_WARN, "model.unavailable", WEIR_STR("model", WEIR_MODEL_DEFAULT),
             WEIR_STR("message", why->message));
     self->failures++;
+    self->why = *why;
     self->next_probe_ms = weir_stage_now_ms(stage) + wait_ms;
     set_breaker(core, WEIR__V1__BREAKER_STATE__BREAKER_STATE_OPEN);
 }
@@ -87,7 +88,7 @@ is_default(const char *model)
     return strcmp(model, WEIR_MODEL_DEFAULT) == 0;
 }
 
-/* While the model is missing, one row at a time is let through to look. */
+/* While the model cannot be asked, one row at a time is let through to look. */
 static weir_code
 check_row(void *self, weir_stage *stage, const row_message *row, weir_error *reterr)
 {
@@ -96,10 +97,10 @@ check_row(void *self, weir_stage *stage, const row_message *row, weir_error *ret
     if (row->chunks->spec == NULL || !is_default(row->chunks->spec->model) || is_closed(core))
         return WEIR_OK;
     if (weir_stage_now_ms(stage) < core->breaker.next_probe_ms)
-        return weir_error_set(reterr, WEIR_MODEL_UNAVAILABLE,
-            "%s is not there; the next look is soon", WEIR_MODEL_DEFAULT);
+        return weir_error_set(reterr, core->breaker.why.code, "%s; the next look is soon",
+            core->breaker.why.message);
     core->breaker.next_probe_ms =
-        weir_stage_now_ms(stage) + PROBE_MAX_MS; /* should this one be lost */
+        weir_stage_now_ms(stage) + core->options.policy.backoff_max_ms; /* should it be lost */
     set_breaker(core, WEIR__V1__BREAKER_STATE__BREAKER_STATE_HALF_OPEN);
     return WEIR_OK;
 }
@@ -413,7 +414,7 @@ core_job_done(void *self, weir_stage *stage, weir_job *base, weir_error *reterr)
 
     weir_assert(core->jobs_out > 0);
     core->jobs_out--;
-    if (job->is_model_missing)
+    if (job->is_provider_away && is_default(job->model))
         open_breaker(core, stage, &job->failure);
     else if (is_default(job->model))
         close_breaker(core, stage);
@@ -489,6 +490,8 @@ embedder_core_create(const embedder_options *options)
     core->work = weir_work_create(&ops, core, &options->policy, WEIR_LINK_INGEST_EMBEDDER,
         WEIR__V1__STAGE__STAGE_EMBED);
     weir_work_observe(core->work, &options->work_observer);
+    weir_error_set(&core->breaker.why, WEIR_MODEL_UNAVAILABLE, "%s is not there",
+        WEIR_MODEL_DEFAULT);
     set_breaker(core,
         embedder_models_has_default(options->models) ? WEIR__V1__BREAKER_STATE__BREAKER_STATE_CLOSED
                                                      : WEIR__V1__BREAKER_STATE__BREAKER_STATE_OPEN);

@@ -26,8 +26,8 @@ static const weir_metric_family embedder_metrics[] = {
         .labels = { "model" } },
     { .name = "weir_embed_requests_total",
         .type = WEIR_COUNTER,
-        .help = "Batches and queries embedded, by result.",
-        .labels = { "model", "outcome" } },
+        .help = "Batches and queries embedded, by class of the failure (done: none).",
+        .labels = { "model", "class" } },
     { .name = "weir_cache_hits_total",
         .type = WEIR_COUNTER,
         .help = "Chunks whose vector was known already." },
@@ -39,22 +39,6 @@ static const weir_metric_family embedder_metrics[] = {
 
 /* ---- what is counted ---- */
 
-static const char *
-outcome_name(weir_code code)
-{
-    switch (weir_code_outcome(code)) {
-    case WEIR_OUTCOME_DONE:
-        return "done";
-    case WEIR_OUTCOME_RETRY:
-        return "retry";
-    case WEIR_OUTCOME_WAIT:
-        return "wait";
-    case WEIR_OUTCOME_FAILED:
-        break;
-    }
-    return "failed";
-}
-
 static void
 embedded(void *ud, const char *model, weir_code result, uint64_t tokens)
 {
@@ -64,7 +48,7 @@ embedded(void *ud, const char *model, weir_code result, uint64_t tokens)
                         NULL),
         tokens);
     weir_metric_add(weir_metrics_series(service->metrics, "weir_embed_requests_total", model,
-                        outcome_name(result), NULL),
+                        weir_class_name(weir_code_class(result)), NULL),
         1);
 }
 

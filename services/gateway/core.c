@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "common/base/assert.h"
+#include "common/stage/retry.h"
 #include "services/gateway/core_internal.h"
 
 enum {
@@ -29,7 +30,7 @@ gateway_refuse(weir_stage *stage, uint64_t reply_to, weir_code code, const char 
     va_end(arguments);
     if (field != NULL)
         snprintf(error.field, sizeof error.field, "%s", field);
-    if (weir_code_outcome(code) == WEIR_OUTCOME_WAIT)
+    if (weir_retry_waits(code))
         error.retry_after_ms = 1000;
     weir_stage_fail(stage, reply_to, &error);
     return WEIR_OK;

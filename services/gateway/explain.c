@@ -40,6 +40,8 @@ add(explaining *self, uint32_t stage, const char *reason, const char *message,
     weir__v1__explain_document_finding__init(made);
     made->stage = (Weir__V1__Stage)stage;
     made->reason = (char *)(uintptr_t)reason;
+    if (reason[0] != '\0')
+        made->error_class = gateway_view_class(weir_code_from_name(reason));
     made->message = (char *)(uintptr_t)message;
     made->next_step = (char *)(uintptr_t)next_step;
     self->response->findings[self->response->n_findings++] = made;
@@ -193,6 +195,15 @@ explain_deferred(explaining *self, uint32_t stage, const gateway_stage_fact *fac
         conclude(self, SITUATION(WAITING_FOR_OUTAGE),
             SAY("Revision %lld waits to be %s: %s.", self->revision, parts[stage], reason),
             SAY("The %s looks again by itself.", services[stage]));
+    else if (fact->crash_count > 0)
+        conclude(self, SITUATION(WAITING_FOR_RETRY),
+            SAY("Revision %lld could not be %s: the %s ended %u of %u times while it worked on it "
+                "alone.",
+                self->revision, parts[stage], services[stage], fact->crash_count,
+                fact->crashes_max),
+            fact->crash_count + 1 >= fact->crashes_max
+                ? "It is tried once more, alone; if the process ends again, it becomes FAILED."
+                : "It is tried again, alone.");
     else
         conclude(self, SITUATION(WAITING_FOR_RETRY),
             SAY("Revision %lld could not be %s: attempt %u of %u failed with %s.", self->revision,

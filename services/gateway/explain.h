@@ -18,6 +18,7 @@ typedef struct gateway_stage_fact {
     bool has_deferred; /* this revision and epoch waits there, as below */
     bool is_parked;
     uint32_t attempt_count, attempts_max;
+    uint32_t crash_count, crashes_max;
     int64_t due_ms;
     uint32_t code; /* of the last failure; 0: none */
     const char *message;

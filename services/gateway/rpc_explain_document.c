@@ -99,13 +99,15 @@ take_deferred(const gateway_explain_facts *facts, const Weir__Internal__V1__Defe
     if (work->revision < facts->found.number && fact->behind_revision == 0)
         fact->behind_revision = work->revision;
     if (work->revision != facts->found.number || work->epoch != facts->found.revision->epoch ||
-        (work->attempt_count == 0 && !work->parked)) /* set aside, and being worked on */
+        (work->attempt_count == 0 && work->crash_count == 0 &&
+            !work->parked)) /* set aside, and being worked on */
         return;
     if (fact->has_deferred && work->due_ms <= fact->due_ms)
         return;
     fact->has_deferred = true;
     fact->is_parked = work->parked;
     fact->attempt_count = work->attempt_count;
+    fact->crash_count = work->crash_count;
     fact->due_ms = work->due_ms;
     fact->code = work->failure != NULL ? work->failure->code : 0;
     fact->message = work->failure != NULL ? work->failure->message : NULL;
@@ -203,7 +205,9 @@ explain_document(gateway *self, weir_rpc_call *call, const explain_request *requ
     explain_response *response, weir_arena *arena, weir_error *reterr)
 {
     gateway_explain_facts facts = { .ingest.attempts_max = self->config->ingest.retry.attempts_max,
-        .embedder.attempts_max = self->config->embedder.retry.attempts_max };
+        .ingest.crashes_max = self->config->ingest.retry.crashes_max,
+        .embedder.attempts_max = self->config->embedder.retry.attempts_max,
+        .embedder.crashes_max = self->config->embedder.retry.crashes_max };
     const weir_code code = find(self, call, request, &facts, reterr);
 
     if (code != WEIR_OK)

@@ -8,6 +8,7 @@
  * to the journal over several links, so they are put in the order of their times.  Each has a name
  * that stays the same, and a page token holds that of the last one shown.
  */
+#include "common/stage/retry.h"
 #include "services/gateway/check.h"
 #include "services/gateway/peers.h"
 #include "services/gateway/reads.h"
@@ -42,9 +43,6 @@ typedef struct history {
 static Weir__V1__DocumentEventType
 type_of(const lifecycle_event *event)
 {
-    const bool waits = event->failure != NULL &&
-        weir_code_outcome((weir_code)event->failure->code) == WEIR_OUTCOME_WAIT;
-
     switch (event->kind) {
     case KIND(ACCEPTED):
         if (event->epoch <= 1)
@@ -57,7 +55,8 @@ type_of(const lifecycle_event *event)
     case KIND(READY):
         return TYPE(READY);
     case KIND(DEFERRED):
-        return waits ? TYPE(DEFERRED) : TYPE(ATTEMPT_FAILED);
+        return event->failure == NULL ? TYPE(ATTEMPT_FAILED)
+                                      : weir_retry_rule_for((weir_code)event->failure->code)->event;
     case KIND(FAILED):
         return TYPE(ATTEMPT_FAILED);
     case KIND(SUPERSEDED):
@@ -121,6 +120,7 @@ fill_failure(document_event *into, const failure_record *failure)
 {
     into->attempt_count = (int32_t)failure->attempt_count;
     into->reason = (char *)(uintptr_t)weir_code_name((weir_code)failure->code);
+    into->error_class = gateway_view_class(failure->code);
     into->message = failure->message;
     into->stage = (Weir__V1__Stage)failure->stage;
 }
@@ -244,6 +244,7 @@ append_failed(history *self)
 
         made->stage = (Weir__V1__Stage)attempt->stage;
         made->reason = (char *)(uintptr_t)weir_code_name((weir_code)attempt->code);
+        made->error_class = gateway_view_class(attempt->code);
         made->message = attempt->message;
         append(self, made, name++);
     }

@@ -48,6 +48,12 @@ gateway_parse_inconsistency_id(const char *text, uint64_t *ret_number)
     return i > 0 && text[i] == 0 && text[0] != '0';
 }
 
+Weir__V1__ErrorClass
+gateway_view_class(uint32_t code)
+{
+    return (Weir__V1__ErrorClass)weir_code_class((weir_code)code);
+}
+
 Weir__V1__FailureInfo *
 gateway_view_failure(weir_arena *arena, const failure_record *failure)
 {
@@ -58,6 +64,7 @@ gateway_view_failure(weir_arena *arena, const failure_record *failure)
     weir__v1__failure_info__init(info);
     info->stage = (Weir__V1__Stage)failure->stage;
     info->reason = (char *)(uintptr_t)weir_code_name((weir_code)failure->code);
+    info->error_class = gateway_view_class(failure->code);
     info->message = failure->message;
     info->attempt_count = (int32_t)failure->attempt_count;
     info->retryable = failure->retryable;

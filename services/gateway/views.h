@@ -38,6 +38,8 @@ Weir__V1__Inconsistency *gateway_view_inconsistency(weir_arena *arena, uint64_t 
     const Weir__Internal__V1__InconsistencyRecord *record);
 /* The number in an inconsistency_id; false for text that is none. */
 bool gateway_parse_inconsistency_id(const char *text, uint64_t *ret_number);
+/* Of a weir_code; 0: no class. */
+Weir__V1__ErrorClass gateway_view_class(uint32_t code);
 Weir__V1__FailureInfo *gateway_view_failure(weir_arena *arena, const failure_record *failure);
 
 /* An opaque, checksummed token (page tokens, consistency tokens, resume tokens): lower-case hex. */

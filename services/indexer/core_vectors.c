@@ -11,6 +11,7 @@
 #include "common/base/assert.h"
 #include "common/base/failpoint.h"
 #include "common/base/limits.h"
+#include "common/stage/retry.h"
 #include "services/indexer/core_internal.h"
 #include "weir/v1/document.pb-c.h"
 
@@ -59,7 +60,7 @@ report_failed(const arrival *at, const weir_error *why)
     failure.code = why->code;
     failure.message = (char *)why->message;
     failure.attempt_count = 1;
-    failure.retryable = weir_code_outcome(why->code) != WEIR_OUTCOME_FAILED;
+    failure.retryable = weir_retry_rule_for(why->code)->may_help;
     failure.time_ms = event.time_ms;
     event.failure = &failure;
     weir_stage_event(at->stage, &event);

@@ -30,6 +30,12 @@ reason_of(uint32_t code)
     return (char *)(uintptr_t)weir_code_name((weir_code)code);
 }
 
+static Weir__V1__ErrorClass
+class_of(uint32_t code)
+{
+    return (Weir__V1__ErrorClass)weir_code_class((weir_code)code);
+}
+
 static void
 view_attempts(weir_arena *arena, const failure_record *failure, Weir__V1__DeadLetter *view)
 {
@@ -41,6 +47,7 @@ view_attempts(weir_arena *arena, const failure_record *failure, Weir__V1__DeadLe
         weir__v1__dead_letter_attempt__init(attempt);
         attempt->stage = (Weir__V1__Stage)failure->attempts[i]->stage;
         attempt->reason = reason_of(failure->attempts[i]->code);
+        attempt->error_class = class_of(failure->attempts[i]->code);
         attempt->message = failure->attempts[i]->message;
         attempt->time = weir_wire_time(arena, failure->attempts[i]->time_ms);
         view->attempts[i] = attempt;
@@ -55,6 +62,7 @@ view_failure(weir_arena *arena, const failure_record *failure, Weir__V1__DeadLet
     weir__v1__failure_info__init(info);
     info->stage = (Weir__V1__Stage)failure->stage;
     info->reason = reason_of(failure->code);
+    info->error_class = class_of(failure->code);
     info->message = failure->message;
     info->attempt_count = (int32_t)failure->attempt_count;
     info->retryable = failure->retryable;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/hash.h"
+#include "common/stage/retry.h"
 #include "common/wire/wire.h"
 #include "services/gateway/keys.h"
 #include "tests/sim/sim.h"
@@ -506,7 +507,7 @@ sim_answer(sim_world *world, uint64_t reply_to, const weir_error *error,
     if (error == NULL)
         acknowledge(world, op, document_in(op, response));
     else if (op->state == SIM_OP_SENT &&
-        (weir_code_outcome(error->code) == WEIR_OUTCOME_FAILED || op->kind == SIM_WAIT))
+        (!weir_retry_rule_for(error->code)->may_help || op->kind == SIM_WAIT))
         op->state = SIM_OP_REFUSED;
     else if (op->state == SIM_OP_SENT)
         op->sent_ms = world->now_ms - RESEND_MS; /* the outcome is unknown: ask again soon */

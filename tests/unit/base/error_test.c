@@ -1,4 +1,4 @@
-/* Goal: each failure has one name, one gRPC status, one outcome; its text is whole UTF-8. */
+/* Goal: each failure has one name, one gRPC status, one class; its text is whole UTF-8. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,15 +18,15 @@ every_code_has_a_name_that_leads_back_to_it(void **state)
 
         assert_int_equal(weir_code_from_name(name), code);
         assert_in_range(weir_code_grpc_status((weir_code)code), 0, 16);
-        assert_in_range(weir_code_outcome((weir_code)code), WEIR_OUTCOME_DONE, WEIR_OUTCOME_FAILED);
+        assert_in_range(weir_code_class((weir_code)code), WEIR_CLASS_NONE, WEIR_CLASS_KILLER);
     }
 }
 
 static void
-only_ok_is_done(void **state)
+only_ok_is_no_failure(void **state)
 {
     for (int code = 0; code < WEIR_CODE_COUNT; code++) {
-        assert_int_equal(weir_code_outcome((weir_code)code) == WEIR_OUTCOME_DONE, code == WEIR_OK);
+        assert_int_equal(weir_code_class((weir_code)code) == WEIR_CLASS_NONE, code == WEIR_OK);
         assert_int_equal(weir_code_grpc_status((weir_code)code) == 0, code == WEIR_OK);
     }
 }
@@ -37,9 +37,29 @@ what_waits_tells_the_client_to_come_back(void **state)
     for (int code = 0; code < WEIR_CODE_COUNT; code++) {
         const int status = weir_code_grpc_status((weir_code)code);
 
-        if (weir_code_outcome((weir_code)code) == WEIR_OUTCOME_WAIT)
-            assert_true(status == 8 || status == 14);
+        if (weir_code_class((weir_code)code) == WEIR_CLASS_THROTTLED)
+            assert_int_equal(status, 8);
+        if (weir_code_class((weir_code)code) == WEIR_CLASS_OUTAGE)
+            assert_int_equal(status, 14);
     }
+}
+
+static void
+only_a_worker_that_was_killed_is_a_killer(void **state)
+{
+    for (int code = 0; code < WEIR_CODE_COUNT; code++)
+        assert_int_equal(weir_code_class((weir_code)code) == WEIR_CLASS_KILLER,
+            code == WEIR_WORKER_KILLED);
+}
+
+static void
+every_class_has_a_name(void **state)
+{
+    static const char *const names[] = { "done", "transient", "throttled", "outage", "permanent",
+        "killer" };
+
+    for (int class = 0; class < WEIR_CLASS_COUNT; class ++)
+        assert_string_equal(weir_class_name((weir_class) class), names[class]);
 }
 
 static void
@@ -50,7 +70,7 @@ a_number_outside_the_map_is_internal(void **state)
     for (size_t index = 0; index < 3; index++) {
         assert_string_equal(weir_code_name(unknown[index]), "INTERNAL");
         assert_int_equal(weir_code_grpc_status(unknown[index]), 13);
-        assert_int_equal(weir_code_outcome(unknown[index]), WEIR_OUTCOME_RETRY);
+        assert_int_equal(weir_code_class(unknown[index]), WEIR_CLASS_TRANSIENT);
     }
     assert_int_equal(weir_code_from_name("NO_SUCH_CODE"), WEIR_INTERNAL);
     assert_int_equal(weir_code_from_name(""), WEIR_INTERNAL);
@@ -112,8 +132,10 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_has_a_name_that_leads_back_to_it),
-        cmocka_unit_test(only_ok_is_done),
+        cmocka_unit_test(only_ok_is_no_failure),
         cmocka_unit_test(what_waits_tells_the_client_to_come_back),
+        cmocka_unit_test(only_a_worker_that_was_killed_is_a_killer),
+        cmocka_unit_test(every_class_has_a_name),
         cmocka_unit_test(a_number_outside_the_map_is_internal),
         cmocka_unit_test(set_fills_every_field),
         cmocka_unit_test(an_error_may_be_wrapped_in_itself),

@@ -91,7 +91,9 @@ static struct {
     size_t most_padded; /* count x longest of a call that went well */
     unsigned embedded_ok, embedded_failed;
     uint64_t tokens, hits;
-    bool is_broken; /* every text fails */
+    bool is_broken;    /* every text fails */
+    weir_code refusal; /* of the model, whatever the text; OK: none */
+    uint32_t retry_after_ms;
     bool hold;
     uint32_t batch_tokens, batches_max;
     uint64_t cache_bytes_max;
@@ -105,6 +107,11 @@ spy(const embedder_model *model, const weir_bytes *texts, size_t count, float *o
     uint32_t longest = 0;
 
     seen.calls++;
+    if (seen.refusal != WEIR_OK) {
+        weir_error_set(reterr, seen.refusal, "the model says no");
+        reterr->retry_after_ms = seen.retry_after_ms;
+        return seen.refusal;
+    }
     seen.largest = count > seen.largest ? (unsigned)count : seen.largest;
     for (size_t i = 0; i < count; i++)
         if (seen.is_broken || memmem(texts[i].data, texts[i].size, "poison", 6) != NULL)
@@ -619,6 +626,59 @@ a_model_that_goes_missing_opens_the_breaker(void **state)
     assert_int_equal(outs(), 1);
 }
 
+/* The table's column of pauses: who throttles is left alone by every document that asks it, for the
+ * time that it asked for, and no batch is halved to find a culprit. */
+static void
+a_model_that_throttles_pauses_all_its_rows_and_no_others(void **state)
+{
+    const event_message *event = NULL;
+
+    start();
+    seen.refusal = WEIR_PRESSURE;
+    seen.retry_after_ms = 5000;
+    SEND("a", TEXTS("one", "two"), .model = REAL);
+    SEND("b", ONE("three"), .model = REAL);
+    run();
+    const unsigned calls = seen.calls;
+    assert_in_range(calls, 1, 2);
+    assert_int_equal(embedder_core_breaker(the_core), OPEN);
+    SEND("c", ONE("four"), .model = REAL);
+    run();
+    pass(4900);
+    assert_int_equal(seen.calls, calls);
+    assert_int_equal(rig_counts(&r).parked, 3);
+    assert_int_equal(rig_events(&r, DEFERRED, "c", &event), 1);
+    assert_int_equal(event->failure->code, WEIR_PRESSURE);
+    assert_int_equal(event->failure->attempt_count, 0);
+    seen.refusal = WEIR_OK;
+    SEND("hash", ONE("text"));
+    run();
+    assert_int_equal(outs(), 1);
+    pass(60000);
+    assert_int_equal(outs(), 4);
+    assert_int_equal(embedder_core_breaker(the_core), CLOSED);
+    assert_int_equal(rig_counts(&r).parked, 0);
+}
+
+static void
+a_model_that_fails_now_and_then_pauses_nobody(void **state)
+{
+    const event_message *event = NULL;
+
+    start();
+    seen.refusal = WEIR_TIMEOUT;
+    seen.retry_after_ms = 5000;
+    SEND("a", ONE("one"), .model = REAL);
+    run();
+    assert_int_equal(embedder_core_breaker(the_core), CLOSED);
+    assert_int_equal(rig_events(&r, DEFERRED, "a", &event), 1);
+    assert_int_equal(event->failure->attempt_count, 1);
+    seen.refusal = WEIR_OK;
+    SEND("b", ONE("two"), .model = REAL);
+    run();
+    assert_int_equal(outs(), 1);
+}
+
 static void
 a_collection_of_another_version_waits_without_closing_the_way_for_others(void **state)
 {
@@ -939,6 +999,8 @@ main(void)
         TEST(a_row_that_has_no_chunks_in_it_is_passed_over),
         TEST(while_the_model_is_missing_rows_are_parked_and_few_look),
         TEST(a_model_that_goes_missing_opens_the_breaker),
+        TEST(a_model_that_throttles_pauses_all_its_rows_and_no_others),
+        TEST(a_model_that_fails_now_and_then_pauses_nobody),
         TEST(a_collection_of_another_version_waits_without_closing_the_way_for_others),
         TEST(a_text_that_was_embedded_is_not_embedded_again),
         TEST(what_hash_models_make_is_not_kept),

@@ -81,6 +81,23 @@ a_failed_attempt_says_which_it_was_and_when_the_next_one_is(void **state)
 }
 
 static void
+a_crash_is_told_apart_from_a_failed_attempt(void **state)
+{
+    gateway_explain_facts facts = facts_of(STATE(PROCESSING));
+
+    facts.ingest = (gateway_stage_fact){ .has_deferred = true,
+        .attempts_max = 5,
+        .crash_count = 2,
+        .crashes_max = 3,
+        .due_ms = 60000,
+        .code = WEIR_WORKER_KILLED };
+    expect(&facts, SITUATION(WAITING_FOR_RETRY), "the ingest ended 2 of 3 times");
+    assert_non_null(strstr(explain(&facts)->next, "once more, alone"));
+    assert_int_equal(explain(&facts)->findings[0]->error_class,
+        WEIR__V1__ERROR_CLASS__ERROR_CLASS_KILLER);
+}
+
+static void
 an_outage_is_waited_for(void **state)
 {
     gateway_explain_facts facts = facts_of(STATE(PROCESSING));
@@ -204,6 +221,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failed_attempt_says_which_it_was_and_when_the_next_one_is),
+        cmocka_unit_test(a_crash_is_told_apart_from_a_failed_attempt),
         cmocka_unit_test(an_outage_is_waited_for),
         cmocka_unit_test(the_end_of_a_run_waits_for_the_indexer),
         cmocka_unit_test(a_closed_gate_is_an_index_that_is_rebuilt),

@@ -430,7 +430,7 @@ the_metrics_please_promtool(void **state)
     assert_in(page, "weir_stage_queued{stage=\"reconcile\"} 0");
     assert_in(page, "weir_documents_total{state=\"received\"} 2");
     assert_in(page,
-        "weir_attempts_total{stage=\"reconcile\",outcome=\"retry\",reason=\"TIMEOUT\"} 1");
+        "weir_attempts_total{stage=\"reconcile\",class=\"transient\",reason=\"TIMEOUT\"} 1");
     assert_in(page, "weir_stage_work_seconds_count{stage=\"reconcile\"} 1");
     assert_in(page, "weir_link_lag_rows{link=\"reconciler-gateway\"} 0");
     assert_in(page, "weir_commit_events_count 1");

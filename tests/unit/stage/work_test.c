@@ -48,8 +48,9 @@ static struct {
     const char *killer;       /* a job of this document ends the process */
     const char *out_of_order; /* check says so for rows of this document */
     weir_work_policy policy;
-    bool abandons; /* in a drain */
-    uint32_t waits, attempts_ok, attempts_failed;
+    bool abandons;           /* in a drain */
+    uint32_t retry_after_ms; /* asked for by each failure */
+    uint32_t waits, attempts_ok, attempts_failed, crashes;
     toy *toy;
 } test;
 
@@ -70,6 +71,7 @@ toy_run(weir_job *base)
     job->result.code = WEIR_OK;
     if (sscanf(script, "%63[A-Z_]:%u", name, &times) == 2 && job->attempt < times)
         weir_error_set(&job->result, weir_code_from_name(name), "attempt %u", job->attempt);
+    job->result.retry_after_ms = test.retry_after_ms;
 }
 
 static void
@@ -200,7 +202,9 @@ observe_wait(void *ud, int64_t wait_ms)
 static void
 observe_attempt(void *ud, weir_code result)
 {
-    if (result == WEIR_OK)
+    if (result == WEIR_WORKER_KILLED)
+        test.crashes++;
+    else if (result == WEIR_OK)
         test.attempts_ok++;
     else
         test.attempts_failed++;
@@ -611,6 +615,47 @@ an_outage_spends_no_attempt_and_is_told_once(void **state)
     assert_in_range(r.job_runs, 60, 400); /* the looks grow apart, up to a minute */
 }
 
+/* A throttled document is not tried before the time that was asked for, nor in vain afterwards; the
+ * time that a transient failure carries is none of its own. */
+static void
+a_throttled_row_waits_as_long_as_the_cause_asks_for(void **state)
+{
+    const event_message *event = NULL;
+
+    start();
+    test.retry_after_ms = 20000;
+    SEND("d", .script = "PRESSURE:99");
+    SEND("t", .script = "TIMEOUT:1");
+    run();
+    assert_int_equal(rig_events(&r, DEFERRED, "d", &event), 1);
+    assert_int_equal(event->failure->attempt_count, 0);
+    assert_true(event->failure->retryable);
+    assert_in_range(event->due_ms, r.now_ms + 20001, r.now_ms + 20500);
+    assert_int_equal(rig_events(&r, DEFERRED, "t", &event), 1);
+    assert_in_range(event->due_ms, r.now_ms + 1, r.now_ms + 500);
+    pass(19000);
+    assert_int_equal(r.job_runs, 3); /* two of t */
+    assert_int_equal(rig_counts(&r).parked, 1);
+    pass(600000 - 19000);
+    assert_in_range(r.job_runs, 3 + 28, 3 + 30);
+    assert_int_equal(rig_events(&r, FAILED, "", NULL), 0);
+}
+
+static void
+a_cause_cannot_ask_for_more_than_the_longest_wait(void **state)
+{
+    const event_message *event = NULL;
+
+    start();
+    test.retry_after_ms = 3600000;
+    SEND("d", .script = "QUEUE_FULL:1");
+    run();
+    assert_int_equal(rig_events(&r, DEFERRED, "d", &event), 1);
+    assert_int_equal(event->due_ms, r.now_ms + 60000);
+    pass(60001);
+    assert_int_equal(r.job_runs, 2);
+}
+
 static void
 a_known_outage_parks_without_a_job_and_its_end_wakes(void **state)
 {
@@ -930,7 +975,12 @@ a_row_that_kills_the_process_is_set_aside_after_three_counted_crashes(void **sta
     assert_int_equal(rig_events(&r, FAILED, "", &event), 1);
     assert_string_equal(event->document_id, "poison");
     assert_int_equal(event->failure->code, WEIR_WORKER_KILLED);
-    assert_int_equal(event->failure->attempt_count, 1);
+    assert_int_equal(event->failure->attempt_count, 0); /* a crash is no error */
+    assert_int_equal(event->failure->n_attempts, 3);
+    assert_int_equal(rig_events(&r, DEFERRED, "poison", &event), 2); /* told, but for the last */
+    assert_int_equal(event->failure->code, WEIR_WORKER_KILLED);
+    assert_true(event->due_ms >= event->time_ms);
+    assert_int_equal(test.crashes, 3);
     assert_int_equal(outs(), 40);
     assert_int_equal(rig_keys(&r, 'd'), 0);
 }
@@ -1369,6 +1419,8 @@ main(void)
         TEST(what_no_retry_helps_is_given_up_at_once),
         TEST(only_the_last_sixteen_attempts_are_kept),
         TEST(an_outage_spends_no_attempt_and_is_told_once),
+        TEST(a_throttled_row_waits_as_long_as_the_cause_asks_for),
+        TEST(a_cause_cannot_ask_for_more_than_the_longest_wait),
         TEST(a_known_outage_parks_without_a_job_and_its_end_wakes),
         TEST(a_parked_row_that_fails_otherwise_is_parked_no_more),
         TEST(a_later_revision_queues_behind_a_deferred_one),
