@@ -190,6 +190,22 @@ too_old(weir_error *reterr)
         "the documents for what was missed");
 }
 
+/* The first turn of a watch that begins with states: they stand for all changes that this look can
+ * see, which would take documents back if they were told after them. */
+static weir_code
+skip_to(watcher *to, gateway_look *look, weir_error *reterr)
+{
+    weir_iter *iter = weir_store_iter(look->store, look->snapshot,
+        gateway_key_change(&look->key, to->next_no), gateway_key_change_end(&look->end));
+
+    while (weir_iter_next(iter))
+        to->next_no = weir_load_u64(weir_iter_key(iter).data + 1) + 1;
+    to->wish.after_change_no = to->next_no - 1;
+    const weir_code code = weir_iter_status(iter, reterr);
+    weir_iter_destroy(&iter);
+    return code;
+}
+
 /* newest_no: a change that the look can see, unless it was trimmed. */
 static weir_code
 send_changes(gateway_watch *watch, watcher *to, gateway_look *look, uint64_t newest_no,
@@ -235,7 +251,11 @@ take_turn(gateway_watch *watch, watcher *to, weir_error *reterr)
     gateway_core_published(watch->self->core, &published);
     weir_arena_reset(watch->arena);
     gateway_look_begin(&look, watch->self->service->store, watch->arena);
-    weir_code code = send_states(watch, to, &look, &has_room, reterr);
+    weir_code code = WEIR_OK;
+    if (to->wish.wants_states && to->wish.document_count > 0 && to->states_sent == 0)
+        code = skip_to(to, &look, reterr);
+    if (code == WEIR_OK)
+        code = send_states(watch, to, &look, &has_room, reterr);
     if (code == WEIR_OK && has_room)
         code = send_changes(watch, to, &look, published.change_no, &more, reterr);
     gateway_look_end(&look);

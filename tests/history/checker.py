@@ -53,6 +53,10 @@ class Checker:
                 self.check_hits(operation)
             if operation.kind == "ok" and operation.name == "list":
                 self.check_page(operation)
+            if operation.name == "stream":
+                self.check_stream(operation)
+            if operation.name == "watch":
+                self.check_watch(operation)
         for document, operations in self.documents.items():
             self.check_document(document, operations)
         if self.scan is not None:
@@ -97,6 +101,27 @@ class Checker:
         for (_, name, request_id), found in answers.items():
             if len(found) > 1:
                 self.report("I15", None, f"{name} with request_id {request_id} was answered {sorted(found)}")
+
+    # ---- streams ----
+
+    def check_stream(self, operation):
+        """Items are answered in their order, each once, and all of them when the stream ended well."""
+        asked = operation.arguments["marks"]
+        told = (operation.result or {}).get("marks", [])
+        if told != asked[: len(told)] or (operation.kind == "ok" and len(told) != len(asked)):
+            self.report("I1", None, f"a stream of items {asked} was answered for {told}")
+
+    def check_watch(self, operation):
+        """Only of documents that were asked for; no run of a revision goes back."""
+        newest = {}
+        for seen in (operation.result or {}).get("events", []):
+            document = (*operation.scope, seen["document"])
+            if seen["document"] not in operation.arguments["documents"]:
+                self.report("I12", document, f"a watch of others tells of it: {operation}")
+            key, now = (seen["document"], seen["revision"]), (seen["run"], RANK[seen["state"]])
+            if now < newest.get(key, (0, 0)):
+                self.report("I7", document, f"a watch goes back from {newest[key]} to {seen}")
+            newest[key] = max(now, newest.get(key, (0, 0)))
 
     # ---- hits ----
 
@@ -173,7 +198,7 @@ class Checker:
     def check_acknowledged(self, document, operations):
         ended = sorted((o for o in operations if o.kind == "ok" and o.name in register.WRITERS), key=lambda o: o.ended)
         for operation in operations:
-            if operation.name != "get":
+            if operation.name not in ("get", "wait"):
                 continue
             acked = max((o.result["revision"] for o in ended if o.ended < operation.invoked), default=0)
             if operation.kind == "ok" and operation.result["revision"] < acked:
@@ -205,7 +230,7 @@ class Checker:
             self.report("I8", document, f"revision and run {key} is both: {ready[key]}; {failed[key]}")
         for operation in operations:
             seen = operation.result
-            if operation.kind != "ok" or operation.name != "get":
+            if operation.kind != "ok" or operation.name not in ("get", "wait"):
                 continue
             was = failed.get((seen["revision"], seen["run"]))
             if was is not None and was.ended < operation.invoked and seen["state"] in NOT_AGAIN:

@@ -59,6 +59,20 @@ class Written:
         call = self.begin(client, "search", document=document, query="?", tenant=tenant)
         self.finish(call, result={"complete": True, "hits": hits})
 
+    def decide(self, operation, document, revision, run, run_after, state, client="w", request_id=""):
+        call = self.begin(client, operation, document=document, revision=revision, run=run, request_id=request_id)
+        self.finish(call, result={"document": document, "revision": revision, "run": run_after, "state": state})
+
+    def wait(self, document, revision, state, text, client="r", **fields):
+        call = self.begin(client, "wait", document=document)
+        self.finish(call, result={**seen(document, revision, state, 0, text), **fields})
+
+    def watch(self, documents, events, client="r"):
+        self.finish(self.begin(client, "watch", documents=documents), result={"events": events})
+
+    def stream(self, asked, told, kind="ok", client="w"):
+        self.finish(self.begin(client, "stream", marks=asked), kind, result={"marks": told})
+
     def refused(self, operation, code, reason="", client="w", **arguments):
         self.finish(self.begin(client, operation, **arguments), "fail", code=code, reason=reason)
 
@@ -110,13 +124,35 @@ def good_history():
     w.get("g", 1, "FAILED", 0, ONE)
     w.retry("g", 1, 2, request_id="g-r")
     w.get("g", 1, "READY", 1, ONE, run=2)
+    w.ingest("l", " ", 1)
+    w.get("l", 1, "FAILED", 0, " ")
+    w.decide("requeue", "l", 1, 1, 2, "PENDING", request_id="l-q")
+    w.decide("requeue", "l", 1, 1, 2, "PENDING", request_id="l-q")
+    w.refused("discard", "NOT_FOUND", "DEAD_LETTER_NOT_FOUND", document="l", revision=1, run=1)
+    w.get("l", 1, "FAILED", 0, " ", run=2)
+    w.decide("discard", "l", 1, 2, 2, "DELETED")
+    w.get("l", 2, "DELETED", 0, "")
+    w.ingest("m", ONE, 1)
+    w.get("m", 1, "READY", 1, ONE)
+    w.ingest("m", " ", 2, "REPLACED")
+    w.get("m", 2, "FAILED", 1, " ")
+    w.decide("discard", "m", 2, 1, 1, "SUPERSEDED")
+    w.get("m", 2, "SUPERSEDED", 1, " ")
+    w.search("m", [hit("m", 1, 0, ONE)])
+    w.wait("g", 1, "READY", ONE, run=2)
+    w.wait("b", 3, "READY", THREE)
+    w.watch(["a", "f"], [seen("f", 1, "FAILED", 0, " "), seen("a", 1, "READY", 1, ONE), seen("a", 2, "PENDING", 1, TWO),
+                         seen("a", 2, "READY", 2, TWO), seen("a", 1, "SUPERSEDED", 2, ONE)])
+    w.stream(["1", "2"], ["1", "2"])
+    w.stream(["3", "4"], ["3"], kind="info")
     w.unknown("ingest", document="u", text=ONE)
     w.unknown("ingest", document="u", text=TWO)
     w.get("u", 1, "READY", 1, TWO)
     page = w.begin("r", "list", after="")
     w.finish(page, result={"end": True, "documents": [
         seen("a", 2, "READY", 2, TWO), seen("b", 3, "READY", 3, THREE), seen("f", 1, "FAILED", 0, " "),
-        seen("g", 1, "READY", 1, ONE), seen("u", 1, "READY", 1, TWO)]})
+        seen("g", 1, "READY", 1, ONE), seen("l", 2, "DELETED", 0, ""), seen("m", 2, "SUPERSEDED", 1, " "),
+        seen("u", 1, "READY", 1, TWO)]})
     return w
 
 
@@ -176,12 +212,14 @@ def good_scan():
     lines += document_lines("b", [("DELETED", ONE), ("DELETED", None), ("READY", THREE)], ready=3, deleted=2)
     lines += document_lines("f", [("FAILED", " ")])
     lines += document_lines("g", [("READY", ONE)], ready=1, run=2)
+    lines += document_lines("l", [("DELETED", " "), ("DELETED", None)], deleted=2)
+    lines += document_lines("m", [("READY", ONE), ("SUPERSEDED", " ")], ready=1)
     lines += document_lines("u", [("READY", TWO)], ready=1, chunks=2)
     for method, request_id, revision in ((1, "a-1", 1), (1, "a-2", 2), (2, "b-2", 2), (3, "g-r", 1)):
         value = {"revision": str(revision)}
         lines.append(line("gateway", "request", tenant="default", method=method, request_id=request_id, value=value))
-    counters = {"ready": "4", "failed": "1", "superseded": "1", "deleted": "2", "accepted": "8", "documents": "5",
-                "chunks": "6"}
+    counters = {"ready": "5", "failed": "1", "superseded": "2", "deleted": "4", "accepted": "12", "documents": "6",
+                "chunks": "7"}
     lines.append(line("gateway", "counters", collection_no=1, value=counters))
     for number in NEXT.values():
         lines.append(line("gateway", "link_tx", link=number, value={"acked": "8", "next": "10"}))
@@ -374,6 +412,82 @@ def list_shows_older(w):
     w.finish(page, result={"end": False, "documents": [seen("a", 1, "READY", 1, ONE)]})
 
 
+def requeued_twice(w):
+    w.decide("requeue", "f", 1, 1, 2, "PENDING", client="w1")
+    w.decide("requeue", "f", 1, 1, 2, "PENDING", client="w2")
+
+
+def requeued_without_a_new_run(w):
+    w.decide("requeue", "f", 1, 1, 1, "PENDING")
+
+
+def requeue_refused_though_failed(w):
+    w.refused("requeue", "NOT_FOUND", "DEAD_LETTER_NOT_FOUND", document="f", revision=1, run=1)
+    w.get("f", 1, "FAILED", 0, " ")
+
+
+def requeue_refused_with_effect(w):
+    w.refused("requeue", "RESOURCE_EXHAUSTED", document="f", revision=1, run=1)
+    w.get("f", 1, "FAILED", 0, " ", run=2)
+
+
+def discarded_and_still_failed(w):
+    w.decide("discard", "f", 1, 1, 1, "DELETED")
+    w.get("f", 1, "FAILED", 0, " ")
+
+
+def discarded_though_ready(w):
+    w.decide("discard", "g", 1, 2, 2, "DELETED")
+
+
+def discard_took_the_older_one_too(w):
+    w.ingest("m", " ", 3, "REPLACED")
+    w.get("m", 3, "FAILED", 1, " ")
+    w.decide("discard", "m", 3, 1, 1, "DELETED")
+
+
+def wait_for_an_older_one(w):
+    w.wait("a", 1, "SUPERSEDED", ONE)
+
+
+def wait_finds_nothing(w):
+    w.refused("wait", "NOT_FOUND", "DOCUMENT_NOT_FOUND", client="r", document="a")
+
+
+def wait_for_what_never_was(w):
+    w.wait("n", 1, "READY", ONE)
+
+
+def wait_says_it_goes_on(w):
+    w.wait("f", 1, "PROCESSING", " ")
+
+
+def wait_says_ready_before_it_is(w):
+    w.ingest("n", ONE, 1)
+    w.wait("n", 1, "READY", ONE)
+    w.search("n", [])
+
+
+def watch_goes_back(w):
+    w.watch(["a"], [seen("a", 2, "READY", 2, TWO), seen("a", 2, "PROCESSING", 1, TWO)])
+
+
+def watch_tells_of_another(w):
+    w.watch(["a"], [seen("b", 3, "READY", 3, THREE)])
+
+
+def stream_out_of_order(w):
+    w.stream(["1", "2"], ["2", "1"])
+
+
+def stream_ends_without_an_answer(w):
+    w.stream(["1", "2"], ["1"])
+
+
+def stream_answers_twice(w):
+    w.stream(["1", "2"], ["1", "1"], kind="info")
+
+
 IN_HISTORY = {
     lost_ack: "I1", older_revision_after_ack: "I1", two_acks_of_one_revision: "I3", gap_in_revisions: "I3",
     stale_search: "I3", ready_not_found: "I3", ready_not_found_by_nobody_asked: "I3", found_before_ready: "I3",
@@ -385,7 +499,13 @@ IN_HISTORY = {
     request_with_two_revisions: "I15", request_of_two_documents: "I15", request_repeated_as_new: "I15",
     other_payload_taken: "I3", refused_with_effect: "I16", refused_delete_with_effect: "I3",
     refused_for_no_reason: "I3", lower_version_taken: "I3", unanswered_write_taken_back: "I3",
-    list_leaves_out: "I1", list_shows_older: "I1",
+    requeued_twice: "I3", requeued_without_a_new_run: "I3", requeue_refused_though_failed: "I3",
+    requeue_refused_with_effect: "I3", discarded_and_still_failed: "I3", discarded_though_ready: "I3",
+    discard_took_the_older_one_too: "I3",
+    list_leaves_out: "I1", list_shows_older: "I1", wait_for_an_older_one: "I1", wait_finds_nothing: "I1",
+    wait_for_what_never_was: "I3", wait_says_it_goes_on: "I9", wait_says_ready_before_it_is: "I3",
+    watch_goes_back: "I7", watch_tells_of_another: "I12", stream_out_of_order: "I1",
+    stream_ends_without_an_answer: "I1", stream_answers_twice: "I1",
 }
 
 
@@ -451,7 +571,7 @@ IN_SCAN = {
         "I15", lambda p: p.value("gateway", "request", request_id="a-2").update(revision="1")),
     "what nobody wrote": (
         "I16", lambda p: p.value("gateway", "revision", **A, revision=1).update(contentSha256=hashed("?"))),
-    "a wrong counter": ("I18", lambda p: p.value("gateway", "counters").update(ready="5")),
+    "a wrong counter": ("I18", lambda p: p.value("gateway", "counters").update(ready="6")),
     "accepted and not accounted for": ("I18", lambda p: p.value("gateway", "counters").update(accepted="9")),
     "a lost source": ("I19", lambda p: p.drop("gateway", "source", **A)),
     "a damaged source": ("I19", lambda p: p.find("gateway", "source", **A).update(sha256="00")),

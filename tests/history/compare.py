@@ -180,7 +180,7 @@ class Comparison:
         for document, revisions in self.scan.revisions.items():
             operations = self.checker.documents.get(document, [])
             written = {o.sha256 for o in operations if o.name == "ingest" and o.kind != "fail"}
-            deletes = sum(o.name == "delete" and o.kind != "fail" for o in operations)
+            deletes = sum(o.name in ("delete", "discard") and o.kind != "fail" for o in operations)
             for revision, value in revisions.items():
                 if not value.get("isDelete") and hexed(value, "contentSha256") not in written:
                     self.report("I16", document, f"revision {revision} holds what nobody wrote whom nobody refused")

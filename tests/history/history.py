@@ -35,7 +35,7 @@ class Operation:
     def payload(self):
         """What the same request_id must come with again."""
         return tuple(
-            self.arguments.get(name) for name in ("document", "text", "source_version", "force", "revision")
+            self.arguments.get(name) for name in ("document", "text", "source_version", "force", "revision", "run")
         )
 
     def __str__(self):

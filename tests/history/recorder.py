@@ -17,7 +17,7 @@ import time
 import grpc
 
 import harness
-from harness import Client, Refusal, outcome_name, state_name
+from harness import MESSAGES, Client, Refusal, outcome_name, state_name
 
 # No effect, by the conventions of the API; every other code says nothing about what happened.
 NO_EFFECT = frozenset(
@@ -71,6 +71,13 @@ def view_hits(answer):
             for hit in answer.hits
         ],
     }
+
+
+def reason_of(status):
+    for detail in status.details:
+        if detail.type_url.endswith("/google.rpc.ErrorInfo"):
+            return MESSAGES("google.rpc.ErrorInfo").FromString(detail.value).reason
+    return ""
 
 
 class Recorder:
@@ -136,11 +143,143 @@ class Recorder:
             deadline=deadline, document_id=document, request_id=request_id, revision=revision,
         )
 
+    def letters(self, document, deadline=5):
+        """Dead letters of a document, newest first; not written down, since lists of them may be a little behind."""
+        try:
+            return self.client.call(
+                "ListDeadLetters", deadline=deadline, wait_for_ready=True, collection_id=self.collection,
+                filter=f'document_id = "{document}"',
+            ).dead_letters
+        except grpc.RpcError:
+            return []
+
+    def requeue(self, letter, request_id="", deadline=5):
+        return self.decide("requeue", letter, request_id, deadline)
+
+    def discard(self, letter, request_id="", deadline=5):
+        return self.decide("discard", letter, request_id, deadline)
+
+    def decide(self, operation, letter, request_id, deadline):
+        """Try one dead letter again, or end it; the answer, a refusal of the one as a code, or the grpc.RpcError."""
+        about = {"client": self.name, "id": next(self.journal.ids)}
+        self.journal.write({
+            **about, "type": "invoke", "op": operation, "tenant": self.tenant, "collection": self.collection,
+            "document": letter.document_id, "revision": letter.revision, "run": letter.run, "request_id": request_id,
+        })
+        method = "RequeueDeadLetters" if operation == "requeue" else "DiscardDeadLetters"
+        try:
+            answer = self.client.call(
+                method, deadline=deadline, wait_for_ready=True, dead_letter_ids=[letter.dead_letter_id],
+                request_id=request_id,
+            )
+        except grpc.RpcError as error:
+            kind = "fail" if error.code() in NO_EFFECT else "info"
+            self.counts[kind] += 1
+            refusal = Refusal(error)
+            self.journal.write({**about, "type": kind, "code": refusal.code, "reason": refusal.reason})
+            return error
+        said = self.decided(operation, letter, answer)
+        self.counts[said["type"]] += 1
+        self.journal.write({**about, **said})
+        return answer
+
+    @staticmethod
+    def decided(operation, letter, answer):
+        if not answer.results:
+            late = operation == "requeue"  # beyond the rate: asked to come back later
+            code, reason = ("RESOURCE_EXHAUSTED", "") if late else ("NOT_FOUND", "DEAD_LETTER_NOT_FOUND")
+            return {"type": "fail", "code": code, "reason": reason}
+        one = answer.results[0]
+        result = {"document": letter.document_id, "revision": letter.revision}
+        if operation == "discard":
+            return {"type": "ok", "result": {**result, "run": letter.run, "state": state_name(one)}}
+        if not one.HasField("status"):
+            return {"type": "ok", "result": {**result, "run": one.run, "state": "PENDING"}}
+        code = next(code for code in grpc.StatusCode if code.value[0] == one.status.code)
+        return {"type": "fail", "code": code.name, "reason": reason_of(one.status)}
+
     def get(self, document, deadline=5):
         return self.call(
             "get", "GetDocument", lambda answer: view(answer.document), {"document": document},
             deadline=deadline, document_id=document,
         )
+
+    def wait(self, document, timeout=1, deadline=5):
+        """How a document stands that is over, or still is not after the timeout."""
+        return self.call(
+            "wait", "WaitDocument", lambda answer: view(answer.document), {"document": document},
+            deadline=deadline, document_id=document, timeout=timeout,
+        )
+
+    def watch(self, documents, seconds=1):
+        """What a watch of some documents tells for a while; that it is then cut off says nothing."""
+        number, told = next(self.journal.ids), []
+        about = {"client": self.name, "id": number}
+        self.journal.write({
+            **about, "type": "invoke", "op": "watch", "tenant": self.tenant, "collection": self.collection,
+            "documents": documents,
+        })
+        request = self.client.request("WatchDocuments", collection_id=self.collection, document_ids=documents)
+        try:
+            for answer in self.client.stream("WatchDocuments", request, deadline=seconds):
+                told.append(view(answer.document))
+        except grpc.RpcError:
+            pass
+        self.counts["ok"] += 1
+        self.journal.write({**about, "type": "ok", "result": {"events": told}})
+        return told
+
+    def ingest_all(self, items, deadline=5):
+        """(document, text, request_id) in one stream: each is written down as an ingest, and the stream as a whole."""
+        about = [self.begin_item(*item) for item in items]
+        whole = {"client": self.name, "id": next(self.journal.ids)}
+        marks = [str(item["id"]) for item in about]
+        self.journal.write({
+            **whole, "type": "invoke", "op": "stream", "tenant": self.tenant, "collection": self.collection,
+            "marks": marks,
+        })
+        answers, kind = [], "ok"
+        try:
+            requests = iter([self.item(mark, item) for mark, item in zip(marks, items)])
+            for answer in self.client.stream("IngestDocuments", requests, deadline):
+                answers.append(answer)
+                self.end_item(about, answer)
+        except grpc.RpcError:
+            kind = "info"
+        for item in about[len(answers):]:
+            self.counts["info"] += 1
+            self.journal.write({**item, "type": "info", "code": "UNAVAILABLE"})
+        answered = [answer.correlation_id for answer in answers]
+        self.journal.write({**whole, "type": kind, "result": {"marks": answered}})
+        return [answer.HasField("document") for answer in answers]
+
+    def begin_item(self, document, text, request_id):
+        about = {"client": self.name, "id": next(self.journal.ids)}
+        self.journal.write({
+            **about, "type": "invoke", "op": "ingest", "tenant": self.tenant, "collection": self.collection,
+            "document": document, "text": text, "request_id": request_id, "source_version": 0, "force": True,
+        })
+        return about
+
+    def item(self, mark, item):
+        document, text, request_id = item
+        return self.client.request("IngestDocuments", correlation_id=mark, request={
+            "collection_id": self.collection, "document_id": document, "text": text, "request_id": request_id,
+            "force": True,
+        })
+
+    def end_item(self, about, answer):
+        item = next(item for item in about if str(item["id"]) == answer.correlation_id)
+        if answer.HasField("document"):
+            self.counts["ok"] += 1
+            result = {**view(answer.document), "outcome": outcome_name(answer)}
+            self.journal.write({**item, "type": "ok", "result": result})
+            return
+        code = next(code for code in grpc.StatusCode if code.value[0] == answer.status.code)
+        kind = "fail" if code in NO_EFFECT else "info"
+        self.counts[kind] += 1
+        reason = reason_of(answer.status)
+        self.journal.write({**item, "type": kind, "code": code.name, "reason": reason})
 
     def search(self, document, text, deadline=5, allow_partial=False):
         """Everything that an exact search finds of one document, asked with its own words."""

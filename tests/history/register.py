@@ -98,7 +98,64 @@ def retry(state, operation, _facts):
     return remembered(state, "retry", request_id, payload, newest), "RUN", newest
 
 
-WRITERS = {"ingest": ingest, "delete": delete, "retry": retry}
+def given_up(state, operation):
+    """What the dead letter of an operation names: GONE, FAILED, OLDER (what newer revisions did to it is not known
+    here), or SEEN, if this request was answered before."""
+    wanted, newest = operation.arguments, len(state.revisions)
+    if request_of(state, operation.name, wanted.get("request_id", "")) is not None:
+        return "SEEN"
+    number = wanted["revision"]
+    if number > newest or number < tombstone_of(state):
+        return "GONE"
+    revision = state.revisions[number - 1]
+    if number < newest and not revision.is_delete and revision.run == wanted["run"]:
+        return "OLDER"
+    return "FAILED" if (revision.state, revision.run) == (FAILED, wanted["run"]) else "GONE"
+
+
+def tombstone_of(state):
+    return max((number for number, revision in enumerate(state.revisions, 1) if revision.is_delete), default=0)
+
+
+def remember_letter(state, operation):
+    wanted = operation.arguments
+    return remembered(
+        state, operation.name, wanted.get("request_id", ""), repr(operation.payload), wanted["revision"]
+    )
+
+
+def requeue(state, operation, _facts):
+    """A dead letter is tried again: the one way to a new run, and only of the newest revision."""
+    number, stands = operation.arguments["revision"], given_up(state, operation)
+    if stands != "FAILED":
+        outcomes = {"SEEN": "REPEATED", "GONE": "NOT_FOUND", "OLDER": "OLDER"}
+        return state, outcomes[stands], number
+    run = state.revisions[number - 1].run + 1
+    state = state._replace(revisions=replaced(state.revisions, number, state=LIVE, run=run))
+    return remember_letter(state, operation), "RUN", number
+
+
+def discard(state, operation, _facts):
+    """A dead letter goes: with its document, or alone where another revision keeps the place."""
+    number, stands = operation.arguments["revision"], given_up(state, operation)
+    if stands in ("SEEN", "GONE"):
+        return state, "REPEATED" if stands == "SEEN" else "NOT_FOUND", number
+    if stands == "OLDER":
+        if state.revisions[number - 1].state == FAILED:
+            state = state._replace(revisions=replaced(state.revisions, number, state=OVER))
+            return remember_letter(state, operation), "OLDER", number
+        return state, "OLDER", number
+    first = tombstone_of(state) + 1
+    others = [revision for other, revision in enumerate(state.revisions, 1) if other >= first and other != number]
+    if any(revision.state in (LIVE, READY, FAILED) for revision in others):
+        state = state._replace(revisions=replaced(state.revisions, number, state=OVER))
+        return remember_letter(state, operation), "SUPERSEDED", number
+    revisions = (*replaced(state.revisions, number, state=DELETED), Revision(True, "", DELETING, 1))
+    return remember_letter(state._replace(revisions=revisions), operation), "DELETED", number
+
+
+LETTERS = {"requeue": requeue, "discard": discard}
+WRITERS = {"ingest": ingest, "delete": delete, "retry": retry, **LETTERS}
 
 
 # ---- what the services do by themselves ----
@@ -219,6 +276,9 @@ class Step:
             elif self.operation.name == "retry":
                 for reached in later(state, facts, lambda s: s.revisions and s.revisions[-1].state == FAILED):
                     yield self.write(reached, self.operation, facts)[0]
+            elif self.operation.name in LETTERS:
+                for reached in later(state, facts, lambda s: self.write(s, self.operation, facts)[0] != s):
+                    yield self.write(reached, self.operation, facts)[0]
             return
         for reached in later(state, facts, lambda s: self.expected(self.write(s, self.operation, facts))):
             result = self.write(reached, self.operation, facts)
@@ -255,6 +315,18 @@ def shows(seen):
     return holds
 
 
+def stands(seen):
+    """A wait's answer: how one revision stands, which need not be the newest any more."""
+
+    def holds(state):
+        if len(state.revisions) < seen["revision"]:
+            return False
+        revision = state.revisions[seen["revision"] - 1]
+        return SHOWN[seen["state"]] == revision.state and (revision.is_delete or revision.run == seen["run"])
+
+    return holds
+
+
 def ok_steps(operation):
     result = operation.result
     if operation.name == "ingest":
@@ -276,8 +348,17 @@ def ok_steps(operation):
             expected=lambda r: r[1] in ("RUN", "REPEATED") and r[2] == result["revision"]
             and r[0].revisions[r[2] - 1].run <= result["run"],
         )
+    elif operation.name == "requeue":
+        yield Step(
+            operation, write=requeue,
+            expected=lambda r: r[1] == "REPEATED" or r[1] == "RUN" and r[0].revisions[r[2] - 1].run == result["run"],
+        )
+    elif operation.name == "discard":
+        yield Step(operation, write=discard, expected=lambda r: r[1] in ("REPEATED", "OLDER", result["state"]))
     elif operation.name == "get":
         yield Step(operation, holds=shows(result))
+    elif operation.name == "wait":
+        yield Step(operation, holds=stands(result))
     elif operation.name == "search" and result["complete"]:
         revisions = {hit["revision"] for hit in result["hits"]}
         found = max(revisions, default=0)
@@ -286,12 +367,12 @@ def ok_steps(operation):
 
 def fail_steps(operation):
     """A refusal that says something of the document is an answer too."""
-    if operation.name == "get" and operation.reason == "DOCUMENT_NOT_FOUND":
+    if operation.name in ("get", "wait") and operation.reason == "DOCUMENT_NOT_FOUND":
         yield Step(operation, holds=lambda s: not s.revisions)
     write = WRITERS.get(operation.name)
     telling = ("ABORTED", "ALREADY_EXISTS", "FAILED_PRECONDITION", "NOT_FOUND")
     if write is not None and operation.code in telling and operation.reason != "COLLECTION_NOT_FOUND":
-        yield Step(operation, write=write, expected=lambda r: r[1] == operation.code)
+        yield Step(operation, write=write, expected=lambda r: r[1] in (operation.code, "OLDER"))
 
 
 def steps_of(operations, finds, facts):
@@ -309,7 +390,7 @@ def steps_of(operations, finds, facts):
 
 def may_have_happened(operation, facts):
     """An unanswered write; where the databases were looked at, a trace of it must be there."""
-    if facts.numbers is None or operation.name == "retry":
+    if facts.numbers is None or operation.name in ("retry", *LETTERS):
         return True
     return ("" if operation.name == "delete" else operation.sha256) in facts.numbers
 
@@ -323,7 +404,7 @@ def facts_of(operations, finds, losses):
             facts.ready.update(hit["revision"] for hit in operation.result["hits"])
         else:
             facts.see(operation.result)
-        if operation.name == "retry":
+        if operation.name in ("retry", *LETTERS):
             facts.failed.add(operation.result["revision"])
     facts.ready.update(revision for _, revision in finds)
     return facts

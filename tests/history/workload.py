@@ -33,6 +33,12 @@ FATES = (
     + [("bad", "look", "retry")] * 2
     + [("bad", "look", "retry", "text")] * 1
     + [("text", "look", "bad")] * 1
+    + [("bad", "look", "requeue")] * 2
+    + [("bad", "look", "discard")] * 2
+    + [("text", "look", "bad", "look", "discard")] * 2
+    + [("bad", "look", "discard", "text")] * 1
+    + [("stream",)] * 3
+    + [("text", "stream")] * 1
 )
 POISONED = [("text",)] * 84 + [("text", "text")] * 15 + [("bad",)]  # one in a hundred can never be READY
 
@@ -135,7 +141,12 @@ class Worker:
         for step, what in enumerate(fate):
             request_id = f"{document}-{step}"
             text = text_of(document, step, is_long)
-            if what == "look":
+            if what == "stream":
+                self.send_stream(recorder, document, step, is_long)
+            elif what in ("requeue", "discard"):
+                for letter in recorder.letters(document)[:1]:
+                    recorder.until_answered(getattr(recorder, what), letter, request_id=request_id)
+            elif what == "look":
                 self.wait_for_end(recorder, document)
             elif what == "delete":
                 recorder.until_answered(recorder.delete, document, request_id=request_id)
@@ -150,6 +161,15 @@ class Worker:
                     recorder.ingest, document, " \n" if what == "bad" else text, request_id=request_id,
                     source_version=9 if fate[-1] == "older" else 0, force=True,
                 )
+
+    @staticmethod
+    def send_stream(recorder, document, step, is_long):
+        """Three revisions in one stream; what was not answered is asked for again, alone and under its request_id."""
+        texts = [text_of(document, f"{step}x{number}", is_long) for number in range(3)]
+        items = [(document, text, f"{document}-{step}-{number}") for number, text in enumerate(texts)]
+        recorder.ingest_all(items)
+        for _, text, request_id in items:
+            recorder.until_answered(recorder.ingest, document, text, request_id=request_id, force=True)
 
     def wait_for_end(self, recorder, document):
         """Not for long: where services are stopped, the next step meets a document that is under way."""
@@ -182,8 +202,11 @@ class Worker:
             recorder.ingest(document, words, source_version=step + 1)
         elif what < 0.65:
             recorder.ingest(document, " \n", request_id=request_id, force=True)
-        elif what < 0.75:
+        elif what < 0.72:
             recorder.retry(document, request_id=request_id)
+        elif what < 0.78:
+            for letter in recorder.letters(document)[:1]:
+                (recorder.requeue if what < 0.75 else recorder.discard)(letter, request_id=request_id)
         elif what < 0.9:
             recorder.delete(document, request_id=request_id)
         elif request_id:
@@ -202,8 +225,12 @@ class Worker:
             if generator.random() < 0.3:
                 document, is_long = f"hot{generator.randrange(self.plan['hot_documents']):03}", False
             what = generator.random()
-            if what < 0.35:
+            if what < 0.25:
                 recorder.get(document)
+            elif what < 0.32:
+                recorder.wait(document)
+            elif what < 0.35:
+                recorder.watch([document, "hot000", "hot001"])
             elif what < 0.8:
                 recorder.search(document, text_of(document, 0, False))
             elif what < 0.9:
