@@ -21,8 +21,9 @@
 #include <unistd.h>
 
 #include "common/base/bytes.h"
+#include "common/base/hash.h"
 
-enum { EXIT_USAGE = 2, PAUSE_MS_MAX = 60000 };
+enum { EXIT_USAGE = 2, PAUSE_MS_MAX = 60000, MILLION = 1000000 };
 
 /* Of the linker: the section of all uses.  Weak, since a program may have none. */
 extern weir_failpoint *__start_weir_failpoints[] __attribute__((weak, visibility("hidden")));
@@ -107,23 +108,49 @@ number_after(const char *entry, char mark, uint64_t otherwise)
     return number;
 }
 
+/* "error:P%", perhaps with "@SEED": how many hits of a million fail; 0: it is something else. */
+static uint32_t
+chance_of(const char *entry)
+{
+    char *end = NULL;
+
+    if (strncmp(entry, "error:", 6) != 0)
+        return 0;
+    const double percent = strtod(entry + 6, &end);
+    if (end == entry + 6 || *end != '%' || (end[1] != '\0' && end[1] != '@') ||
+        !(percent >= 1e-4) || percent > 100)
+        refuse(entry, "error:P% with P from 0.0001 to 100 is wanted");
+    return (uint32_t)(percent * (MILLION / 100.0) + 0.5);
+}
+
+static weir_failpoint_slot
+wish_of(const char *entry)
+{
+    const uint32_t chance = chance_of(entry);
+    weir_failpoint_slot wish = { .at = number_after(entry, '@', 1) };
+
+    wish.action = chance > 0 ? WEIR_FAILPOINT_CHANCE : action_of(entry, strcspn(entry, "@:"));
+    const uint64_t amount = chance > 0 ? chance : number_after(entry, ':', 1);
+    if (wish.action == WEIR_FAILPOINT_NONE || (chance == 0 && amount > PAUSE_MS_MAX))
+        refuse(entry,
+            "crash[@N], error[@N], error:P%[@SEED] or pause:MS (at most 60000) is wanted");
+    wish.amount = (uint32_t)amount;
+    return wish;
+}
+
 static void
 arm(const char *name, const char *entry)
 {
-    const weir_failpoint_action action = action_of(entry, strcspn(entry, "@:"));
-    const uint64_t after = number_after(entry, '@', 1);
-    const uint64_t pause_ms = number_after(entry, ':', 1);
+    const weir_failpoint_slot wish = wish_of(entry);
 
-    if (action == WEIR_FAILPOINT_NONE || pause_ms > PAUSE_MS_MAX)
-        refuse(entry, "crash[@N], error[@N] or pause:MS (at most 60000) is wanted");
     for (weir_failpoint **at = __start_weir_failpoints; at < __stop_weir_failpoints; at++) {
         weir_failpoint *site = *at;
 
         if (strcmp(site->name, name) != 0)
             continue;
-        site->slot->pause_ms = (uint32_t)pause_ms;
-        site->slot->at = site->slot->hits + after;
-        site->slot->action = action;
+        site->slot->amount = wish.amount;
+        site->slot->at = wish.at + (wish.action == WEIR_FAILPOINT_CHANCE ? 0 : site->slot->hits);
+        site->slot->action = wish.action;
     }
 }
 
@@ -165,12 +192,35 @@ crash(void)
         (void)pause();
 }
 
+/* One hit's luck, always the same. */
+static bool
+is_struck(const weir_failpoint *site, uint64_t hit)
+{
+    const uint64_t drawn[] = { site->slot->at, hit };
+    const weir_bytes name = weir_bytes_str(site->name);
+
+    return weir_hash64(weir_bytes_of(drawn, sizeof drawn), weir_hash64(name, 0)) % MILLION <
+        site->slot->amount;
+}
+
+static weir_failpoint_action
+take_chance(const weir_failpoint *site, uint64_t hit)
+{
+    if (!is_struck(site, hit))
+        return WEIR_FAILPOINT_NONE;
+    __atomic_fetch_add(&site->slot->fired, 1, __ATOMIC_RELAXED);
+    return WEIR_FAILPOINT_ERROR;
+}
+
 /* Armed and due.  A crash and an error are taken by one thread alone, and then no more. */
 static weir_failpoint_action
-take(weir_failpoint_slot *slot, uint64_t hit)
+take(const weir_failpoint *site, uint64_t hit)
 {
+    weir_failpoint_slot *slot = site->slot;
     uint32_t action = __atomic_load_n(&slot->action, __ATOMIC_ACQUIRE);
 
+    if (action == WEIR_FAILPOINT_CHANCE)
+        return take_chance(site, hit);
     if (action == WEIR_FAILPOINT_NONE || hit < __atomic_load_n(&slot->at, __ATOMIC_RELAXED))
         return WEIR_FAILPOINT_NONE;
     if (action != WEIR_FAILPOINT_PAUSE &&
@@ -187,12 +237,12 @@ weir_failpoint_hit(const weir_failpoint *site)
     pthread_once(&once, begin);
     weir_failpoint_slot *slot = site->slot;
     const uint64_t hit = __atomic_add_fetch(&slot->hits, 1, __ATOMIC_RELAXED);
-    const weir_failpoint_action action = take(slot, hit);
+    const weir_failpoint_action action = take(site, hit);
 
     if (action == WEIR_FAILPOINT_CRASH)
         crash();
     if (action == WEIR_FAILPOINT_PAUSE)
-        (void)poll(NULL, 0, (int)slot->pause_ms);
+        (void)poll(NULL, 0, (int)slot->amount);
     return action == WEIR_FAILPOINT_ERROR;
 }
 

@@ -13,10 +13,15 @@
  *   WEIR_FAILPOINTS_DIR=DIR
  *       the table DIR/<program>, mapped and shared: whoever made it (one weir_failpoint_slot for
  *       each name) sees the hits, also those of processes that are dead, and arms by writing `at`
- *       and then `action`, without a restart.  A crash and an error disarm themselves.
+ *       and then `action`, without a restart.  A crash and an error without a chance disarm
+ *       themselves.
  *
  *   crash   SIGKILL of the process itself, at once
  *   error   the surrounding code takes the way of its errors (WEIR_INJECTED)
+ *   error:5%@SEED
+ *           the same at each hit with that chance (0.0001 to 100 %, SEED is 1 if left out), for
+ * good; which hits fail follows from the name, the seed and the number of the hit, which goes on
+ *           over restarts if there is a table
  *   pause   sleeps at each hit
  *
  * Threads: any.
@@ -36,17 +41,18 @@ typedef enum weir_failpoint_action {
     WEIR_FAILPOINT_NONE = 0,
     WEIR_FAILPOINT_CRASH,
     WEIR_FAILPOINT_ERROR,
-    WEIR_FAILPOINT_PAUSE
+    WEIR_FAILPOINT_PAUSE,
+    WEIR_FAILPOINT_CHANCE /* an error now and then */
 } weir_failpoint_action;
 
 /* One record of a table; shared with the test that arms it. */
 typedef struct weir_failpoint_slot {
     char name[WEIR_FAILPOINT_NAME_BYTES]; /* with its NUL */
     uint32_t action;                      /* weir_failpoint_action */
-    uint32_t pause_ms;
-    uint64_t at;    /* fires when `hits` has come to it */
-    uint64_t hits;  /* ever, by all processes that mapped the table */
-    uint64_t fired; /* crashes, errors and pauses */
+    uint32_t amount; /* of a pause: milliseconds; of a chance: hits in a million */
+    uint64_t at;     /* fires when `hits` has come to it; of a chance: the seed */
+    uint64_t hits;   /* ever, by all processes that mapped the table */
+    uint64_t fired;  /* crashes, errors and pauses */
 } weir_failpoint_slot;
 
 typedef struct weir_failpoint {

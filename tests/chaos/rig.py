@@ -55,8 +55,12 @@ class Rig(Suite):
         del service
         return self.data
 
+    def programs(self):
+        """The folder of the services' programs."""
+        return os.path.join(BUILD, "bin")
+
     def command(self, service):
-        words = [*self.prefixes.get(service, ()), os.path.join(BUILD, "bin", f"weir-{service}")]
+        words = [*self.prefixes.get(service, ()), os.path.join(self.programs(), f"weir-{service}")]
         words += ["--data", self.folder(service), "--port-base", str(self.base), "--die-with-parent", str(os.getpid())]
         for setting in self.settings:
             words += ["--set", setting]

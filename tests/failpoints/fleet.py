@@ -21,7 +21,7 @@ from harness import SERVICES, wait_for
 
 SLOT = struct.Struct("<64sIIQQQ")
 ACTION_AT, AT_AT, HITS_AT, FIRED_AT = 64, 72, 80, 88
-ACTIONS = {"none": 0, "crash": 1, "error": 2, "pause": 3}
+ACTIONS = {"none": 0, "crash": 1, "error": 2, "pause": 3, "chance": 4}
 FATAL, FAILED_START = 70, 1
 
 
@@ -51,6 +51,12 @@ class Table:
         struct.pack_into("<Q", self.map, self.at[name] + AT_AT, self.count(name) + after)
         struct.pack_into("<I", self.map, self.at[name] + ACTION_AT + 4, pause_ms)
         struct.pack_into("<I", self.map, self.at[name] + ACTION_AT, ACTIONS[action])
+
+    def arm_chance(self, name, chance, seed):
+        """From now on and for good each hit fails with that chance."""
+        struct.pack_into("<Q", self.map, self.at[name] + AT_AT, seed)
+        struct.pack_into("<I", self.map, self.at[name] + ACTION_AT + 4, round(chance * 1e6))
+        struct.pack_into("<I", self.map, self.at[name] + ACTION_AT, ACTIONS["chance"])
 
     def disarm(self, name):
         if name in self.at:

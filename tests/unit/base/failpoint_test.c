@@ -111,11 +111,62 @@ a_pause_lasts_as_long_as_it_says(void **state)
     assert_true(weir_clock_mono_ms() - begun_ms >= 90);
 }
 
+/* A thousand hits in a child: how many failed, in tens. */
+static int
+tens_that_fail(const char *wanted)
+{
+    int status = 0;
+    const pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        int failed = 0;
+
+        (void)unsetenv("WEIR_FAILPOINTS_DIR");
+        (void)setenv("WEIR_FAILPOINTS", wanted, 1);
+        for (int i = 0; i < 1000; i++)
+            failed += WEIR_FP_FAILS("test.often") ? 1 : 0;
+        _exit(failed / 10);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void
+an_error_by_chance_comes_again_and_again_as_often_as_it_says(void **state)
+{
+    assert_int_equal(tens_that_fail("test.often=error:100%"), 100);
+    assert_in_range(tens_that_fail("test.often=error:20%"), 15, 25);
+    assert_in_range(tens_that_fail("test.often=error:0.5%"), 0, 2);
+    assert_int_equal(tens_that_fail("test.often=error:0.0001%"), 0);
+    assert_int_equal(tens_that_fail("test.often=error"), 0); /* once in a thousand */
+}
+
+static void
+a_seed_decides_which_hits_fail(void **state)
+{
+    int seen[30] = { 0 };
+    unsigned different = 0;
+
+    for (int seed = 1; seed < 30; seed++) { /* of three hits: at which the first error was */
+        char wanted[64];
+
+        snprintf(wanted, sizeof wanted, "test.returns=error:50%%@%d", seed);
+        seen[seed] = run_child(wanted, NULL);
+        assert_int_equal(run_child(wanted, NULL), seen[seed]);
+        different += seed > 1 && seen[seed] != seen[1] ? 1 : 0;
+    }
+    assert_true(different > 0);
+}
+
 static void
 what_is_not_understood_is_refused(void **state)
 {
     static const char *const wrong[] = { "test.plain", "test.plain=explode", "test.plain=crash@0",
-        "test.plain=crash@x", "test.plain=pause:99999999" };
+        "test.plain=crash@x", "test.plain=pause:99999999", "test.fails=error:0%",
+        "test.fails=error:101%", "test.fails=error:5", "test.fails=error:x%",
+        "test.fails=error:5%@0", "test.fails=error:5%7" };
 
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_int_equal(run_child(wrong[i], NULL), REFUSED);
@@ -179,6 +230,8 @@ main(void)
         cmocka_unit_test(a_crash_kills_at_the_hit_that_was_named),
         cmocka_unit_test(an_error_is_returned_once_at_the_hit_that_was_named),
         cmocka_unit_test(a_pause_lasts_as_long_as_it_says),
+        cmocka_unit_test(an_error_by_chance_comes_again_and_again_as_often_as_it_says),
+        cmocka_unit_test(a_seed_decides_which_hits_fail),
         cmocka_unit_test(what_is_not_understood_is_refused),
         cmocka_unit_test(a_table_counts_over_processes_and_arms_while_they_run),
         cmocka_unit_test(the_list_has_every_name_of_the_program),
