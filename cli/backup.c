@@ -16,6 +16,7 @@
 #include "cli/backup_files.h"
 #include "cli/suite_lock.h"
 #include "common/base/clock.h"
+#include "common/base/failpoint.h"
 #include "common/base/random.h"
 #include "weir/internal/v1/service.pb-c.h"
 
@@ -109,6 +110,8 @@ copy_database(backup *it, weir_service_id service)
     database->entries = copied->entries;
     it->manifest.era = copied->era; /* of the last one, the gateway, which gives it out */
     it->manifest.databases[it->manifest.n_databases++] = database;
+    if (WEIR_FP_FAILS("backup.copied"))
+        return CLI_ERROR;
     return backup_list_files(it->self->arena, folder, database);
 }
 
@@ -130,6 +133,8 @@ copy_all(backup *it)
         result = copy_database(it, order[i]);
     if (result == CLI_OK)
         result = file_sync_folder(it->dir);
+    if (WEIR_FP_FAILS("backup.manifest.before"))
+        return CLI_ERROR;
     return result == CLI_OK ? backup_write_manifest(it->self->arena, it->dir, &it->manifest)
                             : result;
 }
@@ -138,7 +143,9 @@ static cli_exit
 verify(const backup *it)
 {
     backup_manifest *manifest = NULL;
-    cli_exit result = backup_read_manifest(it->self->arena, it->dir, &manifest);
+    cli_exit result = WEIR_FP_FAILS("backup.verify.before")
+        ? CLI_ERROR
+        : backup_read_manifest(it->self->arena, it->dir, &manifest);
 
     if (result == CLI_OK)
         result = backup_verify(it->self->arena, it->dir, manifest);

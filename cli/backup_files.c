@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/failpoint.h"
 #include "common/base/hash.h"
 #include "common/domain/schemas.h"
 #include "common/json/json.h"
@@ -115,6 +116,8 @@ file_write(weir_arena *arena, const char *path, weir_bytes content)
 
     if (result != CLI_OK)
         return result;
+    if (WEIR_FP_FAILS("backup.file.unfinished"))
+        return CLI_ERROR;
     if (rename(part, path) != 0)
         return complain_of(path);
     return file_sync_folder(folder);
@@ -369,6 +372,8 @@ copy_file(const char *from, const char *to, const backup_file *file)
         return result;
     result = write_new(to, content);
     unmap_file(content);
+    if (WEIR_FP_FAILS("restore.file.copied"))
+        return CLI_ERROR;
     return result == CLI_OK ? verify_file(to, file) : result;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 
 static void
@@ -64,8 +65,11 @@ dispatch(cli *self, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-    cli self = { .arena = weir_arena_create(0) };
+    cli self = { .arena = NULL };
 
+    if (weir_failpoints_listed(argc, argv))
+        return CLI_OK;
+    self.arena = weir_arena_create(0);
     weir_log_init("weir", true, WEIR_LOG_ERROR);
     signal(SIGINT, interrupted);
     signal(SIGPIPE, SIG_IGN);

@@ -24,6 +24,7 @@
 #include "cli/backup_files.h"
 #include "cli/suite_lock.h"
 #include "common/base/clock.h"
+#include "common/base/failpoint.h"
 #include "common/base/id.h"
 #include "common/base/random.h"
 
@@ -198,6 +199,8 @@ stage(restore *it, weir_service_id service)
     const char *to = place(it, service, "db.restored");
     const cli_exit result = file_remove_folder(it->self->arena, to);
 
+    if (WEIR_FP_FAILS("restore.stage.before"))
+        return CLI_ERROR;
     if (result != CLI_OK || !is_restored(it, service))
         return result;
     return backup_copy(it->self->arena, it->dir, backup_find(it->manifest, service), to);
@@ -214,10 +217,14 @@ put_in_place(restore *it, weir_service_id service)
     if (it->dir == NULL && service == WEIR_SERVICE_GATEWAY)
         return CLI_OK;
     result = move_aside(it, service);
+    if (WEIR_FP_FAILS("restore.aside"))
+        return CLI_ERROR;
     if (result == CLI_OK && is_restored(it, service) && rename(from, to) != 0) {
         cli_complain("cannot move %s to %s: %s", from, to, strerror(errno));
         result = CLI_ERROR;
     }
+    if (WEIR_FP_FAILS("restore.placed"))
+        return CLI_ERROR;
     return result == CLI_OK ? file_sync_folder(weir_arena_printf(it->self->arena, "%s/%s",
                                   it->data_dir, weir_service_name(service)))
                             : result;
@@ -229,6 +236,8 @@ mark(const restore *it)
     uint8_t id[MARKER_BYTES];
     char text[2 * MARKER_BYTES + 1];
 
+    if (WEIR_FP_FAILS("restore.mark.before"))
+        return CLI_ERROR;
     weir_random_bytes(id, sizeof id);
     weir_hex_encode(weir_bytes_of(id, sizeof id), text);
     return file_write(it->self->arena, place(it, WEIR_SERVICE_GATEWAY, "restored"),
@@ -258,6 +267,8 @@ change(restore *it)
         result = each_service(it, put_in_place);
     if (result == CLI_OK)
         result = mark(it);
+    if (WEIR_FP_FAILS("restore.marked"))
+        result = CLI_ERROR;
     if (result != CLI_OK) {
         cli_complain("%s holds half a restore, and weir will not start on it: run this again",
             it->data_dir);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "common/base/failpoint.h"
 #include "common/service/service_internal.h"
 
 enum { FOLDER_BYTES_MAX = 1000 };
@@ -93,7 +94,10 @@ static weir_code
 copy_and_read(weir_service *service, const char *folder, weir_store_contents *ret_contents,
     weir_error *reterr)
 {
-    const weir_code code = weir_store_checkpoint(service->store, folder, reterr);
+    WEIR_FP_RETURN("service.checkpoint.before", reterr);
+    weir_code code = weir_store_checkpoint(service->store, folder, reterr);
+    if (code == WEIR_OK)
+        code = WEIR_FP_CODE("service.checkpoint.copied", reterr);
 
     return code == WEIR_OK ? weir_store_read_through(folder, service->name, ret_contents, reterr)
                            : code;

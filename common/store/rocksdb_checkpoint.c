@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/store/rocks.h"
 
 static weir_code
@@ -52,6 +53,8 @@ weir_store_checkpoint(weir_store *store, const char *path, weir_error *reterr)
         code = refuse_existing(unfinished, reterr);
     if (code == WEIR_OK)
         code = make_checkpoint(self, unfinished, reterr);
+    if (code == WEIR_OK)
+        code = WEIR_FP_CODE("store.checkpoint.unfinished", reterr);
     return code == WEIR_OK ? weir_folder_publish(unfinished, path, reterr) : code;
 }
 

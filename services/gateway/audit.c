@@ -7,6 +7,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/clock.h"
+#include "common/base/failpoint.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/wire/wire.h"
@@ -254,6 +255,7 @@ confirm(auditor *self, const gateway_audit_look *first)
     }
     if (count == 0 || !rest(self->audit, CONFIRM_PAUSE_MS))
         return WEIR_OK;
+    WEIR_FP_RETURN("gateway.audit.confirm.before", self->reterr);
     weir_code code = gateway_audit_look_at(self->self, refs, count, look_until(self), self->arena,
         &second, self->reterr);
     for (size_t i = 0; i < second.finding_count && code == WEIR_OK; i++)

@@ -11,6 +11,7 @@
  * is not recorded and not repaired until there is room, and the next pass finds it again.
  */
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "common/wire/wire.h"
 #include "services/gateway/audit_rules.h"
@@ -551,6 +552,7 @@ handle_finding(judged *self, const audit_command *command, const gateway_audit_r
 
     if (code != WEIR_OK || record == NULL)
         return code;
+    WEIR_FP_RETURN("gateway.audit.finding", reterr);
     answer->is_new = is_new;
     reopen_if_changed(self->core, command, record, weir_stage_now_ms(self->stage));
     answer->is_stale = record->resolution != 0; /* dismissed: a person has seen it */
@@ -561,6 +563,7 @@ handle_finding(judged *self, const audit_command *command, const gateway_audit_r
         answer->is_repaired = true;
         log_audit(self, command, row, true);
         code = act(self, row->action, command, reterr);
+        WEIR_FP_RETURN("gateway.audit.repaired", reterr);
         if (self->state == GATEWAY_AUDIT_COUNTERS) /* right from this round on, and no document's */
             resolve_record(self->core, self->stage, number, record, RESOLUTION(ADVANCE));
         else
@@ -656,6 +659,7 @@ gateway_on_audit_agrees(gateway_core *core, weir_stage *stage, const weir_reques
     if (code != WEIR_OK)
         return code;
     if (record != NULL && record->resolution == 0) {
+        WEIR_FP_RETURN("gateway.audit.agrees", reterr);
         weir_log(WEIR_LOG_INFO, "audit.agrees", WEIR_STR("tenant", record->tenant),
             WEIR_STR("collection_id", record->collection_id),
             WEIR_STR("document_id", record->document_id), WEIR_INT("revision", record->revision),
@@ -943,6 +947,7 @@ resolve_open(gateway_core *core, weir_stage *stage, const weir_request *request,
         const weir_code code = decide(core, stage, record, resolution, &refusal, reterr);
         if (code != WEIR_OK)
             return code;
+        WEIR_FP_RETURN("gateway.audit.resolve.before", reterr);
         if (refusal != NULL)
             return gateway_refuse(stage, request->reply_to, WEIR_STATE_NOT_RETRYABLE, "resolution",
                 "%s", refusal);
@@ -951,6 +956,7 @@ resolve_open(gateway_core *core, weir_stage *stage, const weir_request *request,
             WEIR_STR("document_id", record->document_id), WEIR_INT("revision", record->revision),
             WEIR_INT("resolution", resolution));
         resolve_record(core, stage, number, record, resolution);
+        WEIR_FP_RETURN("gateway.audit.resolve.after", reterr);
     }
     reply_resolved(stage, request, number, record, &response);
     keep_answer(core, stage, request, GATEWAY_METHOD_RESOLVE, command->request->request_id,

@@ -4,6 +4,7 @@
 #include "services/gateway/audit_look.h"
 
 #include "common/base/clock.h"
+#include "common/base/failpoint.h"
 #include "common/base/hash.h"
 #include "common/base/limits.h"
 #include "common/base/log.h"
@@ -708,6 +709,8 @@ look_once(looker *self)
         code = wait_for(self, out);
     }
     if (code == WEIR_OK)
+        code = WEIR_FP_CODE("gateway.audit.look.sent", self->reterr);
+    if (code == WEIR_OK)
         code = ask_stages(self);
     if (code == WEIR_OK)
         code = ask_indexer(self);
@@ -718,6 +721,8 @@ look_once(looker *self)
             { WEIR_LINK_RECONCILER_GATEWAY, self->endings->told_below } };
         code = wait_for(self, in);
     }
+    if (code == WEIR_OK)
+        code = WEIR_FP_CODE("gateway.audit.look.told", self->reterr);
     return code == WEIR_OK ? compare_records(self) : code;
 }
 

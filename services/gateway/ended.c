@@ -16,6 +16,7 @@
 #include <stdio.h>
 
 #include "common/base/assert.h"
+#include "common/base/failpoint.h"
 #include "common/base/hash.h"
 #include "common/base/id.h"
 #include "services/gateway/core_internal.h"
@@ -164,6 +165,7 @@ requeue(deciding *self, weir_error *reterr)
     self->result->state = DOCUMENT_STATE(PENDING);
     if (self->command->dry_run)
         return WEIR_OK;
+    WEIR_FP_RETURN("gateway.requeue.before", reterr);
     remember(self);
     return gateway_raise(self->core, self->stage, &self->id, self->revision, GATEWAY_LANE_NEW,
         reterr);
@@ -227,10 +229,12 @@ discard(deciding *self, weir_error *reterr)
     self->result->state = has_other ? DOCUMENT_STATE(SUPERSEDED) : DOCUMENT_STATE(DELETED);
     if (self->command->dry_run)
         return WEIR_OK;
+    WEIR_FP_RETURN("gateway.discard.before", reterr);
     remember(self);
     code = end_revision(self, self->result->state, reterr);
     if (code != WEIR_OK || has_other)
         return code;
+    WEIR_FP_RETURN("gateway.discard.ended", reterr);
     revision_id tombstone = self->id;
     tombstone.revision = self->document->newest_revision + 1;
     return gateway_delete_all(self->core, self->stage, &tombstone, self->document, reterr);
@@ -289,6 +293,7 @@ decide_all(gateway_core *core, weir_stage *stage, const weir_request *request,
         answer->results[answer->n_results++] = item.result;
         code = decide(&item, reterr);
     }
+    WEIR_FP_RETURN("gateway.ended.after", reterr);
     if (code == WEIR_OK)
         weir_stage_reply(stage, request->reply_to, &answer->base);
     return code;

@@ -376,6 +376,7 @@ gateway_take_restore(gateway_core *core, weir_stage *stage, weir_error *reterr)
 
     if (id == NULL || memcmp(core->restored_id, id, GATEWAY_RESTORED_ID_SIZE) == 0)
         return WEIR_OK;
+    WEIR_FP_RETURN("gateway.restore.before", reterr);
     memcpy(core->restored_id, id, GATEWAY_RESTORED_ID_SIZE);
     core->suite.restored_change_no = core->suite.next_change_no;
     core->suite_changed = true;
@@ -384,7 +385,7 @@ gateway_take_restore(gateway_core *core, weir_stage *stage, weir_error *reterr)
         if (is_known(core, (weir_service_id)service))
             code = on_loss(core, stage, (weir_service_id)service, core->known_id[service],
                 "this database was restored from a backup", reterr);
-    return code;
+    return code == WEIR_OK ? WEIR_FP_CODE("gateway.restore.after", reterr) : code;
 }
 
 /* The answer to our HELLO was accepted: the peer may have a new start, and a new suite has nothing

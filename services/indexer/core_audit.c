@@ -9,6 +9,7 @@
  */
 #include <inttypes.h>
 
+#include "common/base/failpoint.h"
 #include "common/base/log.h"
 #include "services/indexer/core_internal.h"
 #include "services/indexer/tally.h"
@@ -20,6 +21,7 @@ indexer_lose(indexer_core *core, weir_stage *stage, indexer_document *document, 
 {
     indexer_left left = { 0 };
 
+    WEIR_FP("indexer.lose.before");
     weir_log(WEIR_LOG_ERROR, "document.damaged",
         WEIR_INT("collection_no", document->collection->collection_no),
         WEIR_STR("document_id", document->document_id),
@@ -123,9 +125,10 @@ indexer_take_audit(indexer_core *core, weir_stage *stage, const indexer_row *row
 
     if (code != WEIR_OK || collection == NULL)
         return code;
+    WEIR_FP_RETURN("indexer.audit.before", reterr);
     code = indexer_document_load(stage, collection, row->document_id, &document, reterr);
-    if (code != WEIR_OK)
-        return code;
-    return row->audit->forget_above < 0 ? recheck(core, stage, &document, reterr)
-                                        : forget(core, stage, &document, row->audit, reterr);
+    if (code == WEIR_OK)
+        code = row->audit->forget_above < 0 ? recheck(core, stage, &document, reterr)
+                                            : forget(core, stage, &document, row->audit, reterr);
+    return code == WEIR_OK ? WEIR_FP_CODE("indexer.audit.after", reterr) : code;
 }

@@ -7,6 +7,7 @@
  */
 #include "services/reconciler/audit.h"
 
+#include "common/base/failpoint.h"
 #include "common/base/limits.h"
 #include "common/wire/wire.h"
 #include "services/reconciler/core_internal.h"
@@ -27,8 +28,10 @@ reconciler_on_audited(reconciler_core *core, weir_stage *stage, const lifecycle_
     const bool has_failed =
         event->recorded_state == WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_FAILED;
     /* One of another try, a later one too, is not the gateway's. */
-    const weir_code code = reconciler_drop_dead_letter(core, stage, event, INT64_MAX, reterr);
+    weir_code code = reconciler_drop_dead_letter(core, stage, event, INT64_MAX, reterr);
 
+    if (code == WEIR_OK)
+        code = WEIR_FP_CODE("reconciler.audited.dropped", reterr);
     return code == WEIR_OK && has_failed ? reconciler_put_dead_letter(core, stage, event, reterr)
                                          : code;
 }
@@ -188,6 +191,7 @@ reconciler_audit_endings(weir_store *store, const audit_request *request, audit_
 
     if (code != WEIR_OK)
         return code;
+    WEIR_FP_RETURN("reconciler.audit_endings.before", reterr);
     response->dead_letters = weir_arena_alloc(arena, ENDINGS_MAX * sizeof *response->dead_letters);
     response->endings = weir_arena_alloc(arena, ENDINGS_MAX * sizeof *response->endings);
     self.snapshot = weir_store_snapshot_take(store);

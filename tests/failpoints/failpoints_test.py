@@ -29,14 +29,16 @@ if len(sys.argv) > 1 and not os.path.exists(os.path.join(sys.argv[1], "bin", "we
 
 import harness
 from fleet import FAILED_START, FATAL, FIRED_AT, Fleet
-from harness import SERVICES
-from release_test import names as names_of
+from release_test import PROGRAMS, names as names_of
 from work import Work
 
 # In the order in which they are preferred: the quickest first.
-WORKLOADS = ("path", "large", "deferred", "drain", "restart", "killer", "wipe_indexer", "wipe_reconciler")
+LOSSES = ("wipe_indexer", "wipe_reconciler", "restore")
+WORKLOADS = ("path", "large", "deferred", "discard", "drain", "restart", "killer", "backup", "audit", *LOSSES)
+# The audit runs when a workload asks for it, so that what it passes is passed by that workload alone.
 SETTINGS = (
     "gateway.status_interval_ms=100", "ingest.backoff_base_ms=20", "embedder.backoff_base_ms=20",
+    "audit.documents_per_second=0",
     "gateway.auto_create_collections=false", "shutdown_grace_ms=5000",
 )
 ATTEMPTS = 3
@@ -47,7 +49,7 @@ Target = collections.namedtuple("Target", "name action other seed")
 class Runner:
     def __init__(self, options):
         self.options = options
-        self.names = {service: names_of(harness.BUILD, service) for service in SERVICES}
+        self.names = {program: names_of(harness.BUILD, program) for program in PROGRAMS}
         self.all_names = sorted({name for names in self.names.values() for name in names})
         self.passed = {}  # name: {workload: [service]}
         self.queues = {True: queue.Queue(), False: queue.Queue()}  # those with a loss of a volume are first
@@ -82,7 +84,7 @@ class Runner:
                 work.check()
                 seconds = time.monotonic() - began
                 eras.append(work.call("GetServerInfo").era)
-                if (eras[-1] > eras[-2]) != workload.startswith("wipe"):
+                if (eras[-1] > eras[-2]) != (workload in LOSSES):
                     self.fail(f"{workload} raised the era from {eras[-2]} to {eras[-1]}")
                 passed = 0
                 for service, table in fleet.tables.items():
@@ -117,7 +119,7 @@ class Runner:
             targets = [self.pair(generator, generator.choice(targets)) for _ in range(self.options.pairs)]
         generator.shuffle(targets)
         for target in targets:
-            self.queues["wipe" in next(iter(self.passed[target.name]))].put(target)
+            self.queues[next(iter(self.passed[target.name])) in LOSSES].put(target)
         self.counts["planned"] = len(targets)
 
     def pair(self, generator, first):
@@ -200,9 +202,9 @@ class Runner:
     @staticmethod
     def arm_other(fleet, target, generator):
         name, action = target.other
-        for service in SERVICES:
+        for program in PROGRAMS:
             if generator.random() < 0.5:
-                fleet.tables[service].arm(name, action, generator.randrange(1, 4))
+                fleet.tables[program].arm(name, action, generator.randrange(1, 4))
 
     def look_at_ends(self, fleet, target, workload):
         """A process may end by the failpoint, by what the workload does to it, and by nothing else."""

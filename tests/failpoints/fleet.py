@@ -5,6 +5,7 @@ hits outlive the service.
 """
 
 import collections
+import contextlib
 import mmap
 import os
 import shutil
@@ -17,7 +18,8 @@ import threading
 import time
 
 import harness
-from harness import SERVICES, wait_for
+from harness import SERVICES, WEIR, wait_for
+from release_test import PROGRAMS, program_of
 
 SLOT = struct.Struct("<64sIIQQQ")
 ACTION_AT, AT_AT, HITS_AT, FIRED_AT = 64, 72, 80, 88
@@ -79,12 +81,15 @@ class Fleet(harness.Suite):
         self.ends = []  # (service, exit code) of every end that was not asked for
         self.restarts = collections.Counter()
         self.stopping = False
+        self.may_start = threading.Event()
+        self.may_start.set()
         self.lock = threading.Lock()
         self.table_folder = os.path.join(self.data, "failpoints")
         os.makedirs(self.table_folder)
         os.makedirs(os.path.join(self.data, "log"))
-        for service in SERVICES:
-            self.tables[service] = Table(os.path.join(self.table_folder, f"weir-{service}"), names[service])
+        self.environment = {**os.environ, "WEIR_FAILPOINTS_DIR": self.table_folder}
+        for program in PROGRAMS:
+            self.tables[program] = Table(os.path.join(self.table_folder, program_of(program)), names[program])
         self.threads = [threading.Thread(target=self.keep_up, args=(service,), daemon=True) for service in SERVICES]
 
     def spawn(self, service):
@@ -94,16 +99,26 @@ class Fleet(harness.Suite):
             arguments += ["--set", setting]
         with open(os.path.join(self.data, "log", f"{service}.log"), "ab") as log:
             return subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env={**os.environ, "WEIR_FAILPOINTS_DIR": self.table_folder},
+                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
             )
+
+    def weir(self, *arguments):
+        """One run of the program `weir`, which has failpoints too: how it ended, and what it said."""
+        done = subprocess.run(
+            [WEIR, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=60, env=self.environment, check=False,
+        )
+        return done.returncode, done.stdout
 
     def keep_up(self, service):
         """A service dies with the thread that started it, so one thread starts all of its lives."""
         while True:
+            self.may_start.wait()
             with self.lock:
                 if self.stopping:
                     return
+                if not self.may_start.is_set():
+                    continue
                 process = self.processes[service] = self.spawn(service)
             began = time.monotonic()
             code = process.wait()
@@ -130,6 +145,18 @@ class Fleet(harness.Suite):
             process.send_signal(number)
         wait_for(lambda: all(process.poll() is not None for process in processes), "the services to end", 60)
 
+    @contextlib.contextmanager
+    def held(self):
+        """Within it no service runs."""
+        with self.lock:
+            self.may_start.clear()
+        self.end(SERVICES, signal.SIGKILL)
+        try:
+            yield
+        finally:
+            self.may_start.set()
+        self.wait_serving(timeout=60)
+
     def take_ends(self):
         with self.lock:
             ends, self.ends = self.ends, []
@@ -146,6 +173,7 @@ class Fleet(harness.Suite):
         """Drain all; their exit codes."""
         with self.lock:
             self.stopping = True
+            self.may_start.set()
             processes = dict(self.processes)
         for process in processes.values():
             process.terminate()
@@ -158,6 +186,7 @@ class Fleet(harness.Suite):
             client.close()
         with self.lock:
             self.stopping = True
+            self.may_start.set()
             processes = list(self.processes.values())
         for process in processes:
             if process.poll() is None:

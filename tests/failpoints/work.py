@@ -6,20 +6,32 @@ known.  Each workload uses documents of its own; `check` looks at them, `check_a
 
 import collections
 import itertools
+import os
+import shutil
 import signal
+import subprocess
 import threading
 
 import grpc
 
 import harness
+from fleet import FAILED_START
 from harness import MODEL, SERVICES, Client, state_name, wait_for
 
 COLLECTION = "failpoints"
+COLLECTION_NO = 1
+STORE_EDIT = os.path.join(os.path.dirname(harness.BUILD), "tests", "store-edit")
 VECTOR = {"values": [1.0] * 384}
 TERMINAL = ("READY", "FAILED", "SUPERSEDED", "DELETED")
 PATIENCE = 60
+TRIES = 12  # of a program that each of five services may fail twice
 # The newest revision's state, its number, which revision is searchable (0: none), and at least which run.
 Expected = collections.namedtuple("Expected", "state revision searchable run")
+
+
+def key(tag, document, *before):
+    """The start of the keys of a document; before: what stands before the collection, in hex."""
+    return (tag.encode() + b"".join(before) + COLLECTION_NO.to_bytes(8, "big") + document.encode() + b"\0").hex()
 
 
 def long_text(mark):
@@ -79,8 +91,11 @@ class Work:
         self.must(acked.revision == before.revision + 1, f"the delete of {document} is {acked.revision}")
         self.expected[document] = Expected("DELETED", acked.revision, 0, 1)
 
+    def letter(self, document):
+        return wait_for(lambda: self.letters().get(document), f"the dead letter of {document}", PATIENCE)[0]
+
     def requeue(self, document):
-        letter = wait_for(lambda: self.letters().get(document), f"the dead letter of {document}", PATIENCE)[0]
+        letter = self.letter(document)
         answer = self.call("RequeueDeadLetters", dead_letter_ids=[letter.dead_letter_id])
         self.must(answer.requeued_count == 1, f"requeueing {document}: {answer}")
         before = self.expected[document]
@@ -162,6 +177,112 @@ class Work:
         self.requeue(document)
         self.expected[document] = Expected("READY", 1, 1, 2)
 
+    def discard(self):
+        """Of a document that has nothing else, and of one whose older revision stays."""
+        gone, kept = self.new_document(), self.new_document()
+        self.ingest(gone, " \n ", wait=False)
+        self.ingest(kept, f"Words of {kept}.")
+        self.ingest(kept, " \n ")
+        self.wait(gone, 1)
+        letters = [self.letter(document).dead_letter_id for document in (gone, kept)]
+        answer = self.call("DiscardDeadLetters", dead_letter_ids=letters)
+        self.must(answer.discarded_count == 2, f"discarding {letters}: {answer}")
+        self.expected[gone] = Expected("DELETED", 2, 0, 1)
+        self.expected[kept] = Expected("SUPERSEDED", 2, 1, 1)
+
+    # ---- the audit ----
+
+    def run_audit(self):
+        return self.client.stubborn("RunAudit", patience=PATIENCE, each=30, collection_id=COLLECTION)
+
+    def store_edit(self, service, *lines):
+        subprocess.run([STORE_EDIT, os.path.join(self.fleet.data, service), service],
+                       input="\n".join(lines) + "\n", text=True, timeout=30, check=True, stdout=subprocess.DEVNULL)
+
+    def audit(self):
+        """Damage in the databases: what the audit finds it puts right, but for what a person decides."""
+        vector, text, sourceless, letterless = (self.new_document() for _ in range(4))
+        for document in (vector, text, sourceless):
+            self.ingest(document, f"Words of {document}.", wait=False)
+        self.ingest(letterless, " \n ")
+        self.letter(letterless)
+        self.settle()
+        with self.fleet.held():
+            self.store_edit("indexer", f"delete {key('V', vector)}", f"delete {key('K', text)}")
+            self.store_edit("gateway", f"delete {key('S', sourceless)}")
+            self.store_edit("reconciler", f"delete {key('L', letterless, b'default', bytes(1))}")
+
+        def only_sourceless():
+            found = self.call("ListInconsistencies", page_size=1000).inconsistencies
+            return found if [it.document_id for it in found] == [sourceless] else None
+
+        self.run_audit()
+        found = wait_for(only_sourceless, "the audit to leave one to decide", PATIENCE)
+        self.call("ResolveInconsistency", inconsistency_id=found[0].inconsistency_id,
+                  resolution="INCONSISTENCY_RESOLUTION_DISMISS")
+        self.delete(sourceless)
+        for document in (vector, text):
+            self.wait_ready_again(document)
+
+    def wait_ready_again(self, document):
+        wait_for(lambda: state_name(self.get(document)) == "READY", f"{document} to be READY again", PATIENCE)
+
+    # ---- copies ----
+
+    def run_weir(self, before, *arguments):
+        """Until it ends well; `before` each try."""
+        said = []
+        for _ in range(TRIES):
+            before()
+            code, output = self.fleet.weir(*arguments)
+            if code == 0:
+                return
+            said.append((code, output))
+        raise AssertionError(f"weir {arguments}: {said}")
+
+    def backup(self):
+        """One that ends well is whole, and one that does not is none."""
+        folder = os.path.join(self.fleet.data, f"backup{next(self.numbers)}")
+
+        def clean():
+            if os.path.exists(folder):
+                self.must(not os.path.exists(os.path.join(folder, "manifest.json")) or self.is_whole(folder),
+                          f"{folder} is damaged")
+                shutil.rmtree(folder)
+            self.fleet.wait_serving(timeout=PATIENCE)
+
+        self.run_weir(clean, "backup", folder, "--data", self.fleet.data)
+        self.must(self.is_whole(folder), f"{folder} is not whole")
+        return folder
+
+    def is_whole(self, folder):
+        return self.fleet.weir("restore", folder, "--verify")[0] == 0
+
+    def restore(self):
+        """All databases come back from a backup of this moment; half a restore is not started on."""
+        document, bad = self.new_document(), self.new_document()
+        self.ingest(document, f"Words of {document}.", wait=False)
+        self.ingest(bad, " \n ")
+        self.settle()
+        folder = self.backup()
+        era = self.call("GetServerInfo").era
+
+        def refuses_half():
+            if os.path.exists(os.path.join(self.fleet.data, "restoring")):
+                code = self.fleet.spawn("gateway").wait(PATIENCE)
+                self.must(code == FAILED_START, f"a gateway began on half a restore and ended with {code}")
+
+        with self.fleet.held():
+            self.run_weir(refuses_half, "restore", folder, "--data", self.fleet.data, "--replace")
+        shutil.rmtree(folder)
+        wait_for(lambda: self.call("GetServerInfo").era > era, "the next era", PATIENCE)
+        self.path()
+        self.settle()
+        self.after_loss()
+        for name in os.listdir(self.fleet.data):
+            if name.startswith("replaced-"):
+                shutil.rmtree(os.path.join(self.fleet.data, name))
+
     def restart(self):
         """All five are killed with work under way."""
         document = self.new_document()
@@ -196,6 +317,9 @@ class Work:
         wait_for(lambda: self.call("GetServerInfo").era > era, "the next era", PATIENCE)
         self.path()
         self.settle()
+        self.after_loss()
+
+    def after_loss(self):
         self.era = None  # what dies while a loss is decided may be taken for one more, which costs a re-drive only
         self.fresh = list(self.expected)
 
@@ -261,6 +385,8 @@ class Work:
                   f"{len(self.expected)} documents, revisions counted {counts}")
         self.must(counts["pending"] + counts["processing"] == 0, f"not settled: {counts}")
         self.must(pressure.inconsistencies == 0, f"{pressure.inconsistencies} inconsistencies")
+        audit = self.run_audit()
+        self.must(audit.inconsistency_count == 0, f"the audit: {audit}")
         client = Client(f"unix:{self.fleet.data}/run/indexer.grpc")
         try:
             answer = client.stubborn("/weir.internal.v1.IndexerService/VerifyIndex")
