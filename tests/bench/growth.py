@@ -42,13 +42,7 @@ def cpu_s(pids):
 
 def writing_s(pids):
     """CPU seconds of the store's own threads, which write out and merge what was committed."""
-    total = 0.0
-    for pid in pids:
-        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-            name, fields = (task / "stat").read_text(encoding="ascii").split("(", 1)[1].rsplit(")", 1)
-            if name.startswith("rocksdb:"):
-                total += sum(map(int, fields.split()[11:13])) / bench.TICKS
-    return total
+    return sum(bench.thread_seconds(pid)["rocksdb"] for pid in pids)
 
 
 def rest(pids):

@@ -141,6 +141,7 @@ def good_history():
     w.search("m", [hit("m", 1, 0, ONE)])
     w.wait("g", 1, "READY", ONE, run=2)
     w.wait("b", 3, "READY", THREE)
+    w.wait("b", 3, "PROCESSING", THREE)  # its READY is still on its way to the gateway
     w.watch(["a", "f"], [seen("f", 1, "FAILED", 0, " "), seen("a", 1, "READY", 1, ONE), seen("a", 2, "PENDING", 1, TWO),
                          seen("a", 2, "READY", 2, TWO), seen("a", 1, "SUPERSEDED", 2, ONE)])
     w.stream(["1", "2"], ["1", "2"])

@@ -316,13 +316,18 @@ def shows(seen):
 
 
 def stands(seen):
-    """A wait's answer: how one revision stands, which need not be the newest any more."""
+    """A wait's answer: how one revision stands, which need not be the newest any more.
+
+    Its end is what the gateway has heard of, so a READY that is still on its way to it may be missing.
+    """
+    shown = SHOWN[seen["state"]]
+    possible = (shown, READY) if shown == LIVE else (shown,)
 
     def holds(state):
         if len(state.revisions) < seen["revision"]:
             return False
         revision = state.revisions[seen["revision"] - 1]
-        return SHOWN[seen["state"]] == revision.state and (revision.is_delete or revision.run == seen["run"])
+        return revision.state in possible and (revision.is_delete or revision.run == seen["run"])
 
     return holds
 

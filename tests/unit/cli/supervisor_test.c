@@ -205,6 +205,7 @@ services_die_with_their_supervisor_and_a_new_one_starts(void **state)
     const suite_ids ids = ids_now();
     kill(ids.supervisor, SIGKILL);
     wait_dead(&ids);
+    assert_true(suite_lock_wait_free(data, DEADLINE_MS)); /* closed by whoever ends last */
     up();
     assert_int_equal(weir("down --data %s", data)->status, 0);
 }
