@@ -163,6 +163,9 @@ weir_stage_begin(weir_stage *stage, int64_t now_ms, uint64_t random)
 {
     weir_assert(stage->round == stage->synced_round);
     stage->round++;
+    /* The wall clock went back: what was planned by the time before may be years away. */
+    if (now_ms < stage->now_ms && stage->wake_at_ms != 0)
+        stage->wake_at_ms = now_ms;
     stage->now_ms = now_ms;
     stage->rng.state = random;
     stage->event_count = 0;

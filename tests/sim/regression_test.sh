@@ -5,10 +5,12 @@ seeds="
 1000219 1002716 1019012 1023426
 1004473 1039843
 1031169 2018110 2031287 3013282
+3171408
 "
 # 1000219...: a READY of an indexer that was lost since ended the try that began for the loss
 # 1004473...: the reconciler did not ask again for an ending that began in the round of the loss
 # 1031169...: tries behind a READY that the gateway had not heard of took the place of its re-drive
+# 3171408: the clock went back right after the round of a loss, and the re-drive waited for the time before
 failed=
 for seed in $seeds; do
     "$1" --seed "$seed" || failed="$failed $seed"

@@ -443,6 +443,16 @@ the_earliest_wish_wakes_once(void **state)
 }
 
 static void
+a_clock_that_goes_back_wakes_at_once(void **state)
+{
+    core.wake_at_ms = r.now_ms + 1000;
+    ask(ASK_WAKE, 0);
+    r.now_ms -= 86400000;
+    RIG_OK(rig_round(&r, error));
+    assert_int_equal(core.wakes, 1);
+}
+
+static void
 a_drain_is_announced_to_the_core(void **state)
 {
     assert_false(weir_stage_is_draining(r.stage));
@@ -738,6 +748,7 @@ main(void)
         TEST(a_job_starts_after_the_commit_and_is_freed_after_its_result),
         TEST(a_job_that_was_not_released_is_freed_with_the_stage),
         TEST(the_earliest_wish_wakes_once),
+        TEST(a_clock_that_goes_back_wakes_at_once),
         TEST(a_drain_is_announced_to_the_core),
         TEST(events_of_a_round_travel_in_rows_of_a_thousand),
         TEST(events_with_long_failures_take_more_rows),
