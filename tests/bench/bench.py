@@ -334,7 +334,8 @@ def main():
         text = (f"# Benchmarks\n\n`make bench` on {os.cpu_count()} shared cores, revision {revision}. "
                 "Trust ratios, not absolutes.\n\n")
         also = ("\nHow cost grows with the number of documents: [GROWTH.md](GROWTH.md). "
-                "The same job on what others use: [PEERS.md](PEERS.md).\n")
+                "The same job on what others use: [PEERS.md](PEERS.md). "
+                "What limits, and what was tried: [LIMITS.md](LIMITS.md).\n")
         (REPOSITORY / "tests/bench/RESULTS.md").write_text(text + report.markdown() + also, encoding="utf-8")
 
 
