@@ -3,6 +3,7 @@
  * UNIMPLEMENTED by its name.
  */
 #include "services/gateway/rpcs.h"
+#include "services/gateway/watchers.h"
 #include "weir/v1/collection.pb-c.h"
 #include "weir/v1/dead_letter.pb-c.h"
 #include "weir/v1/document.pb-c.h"
@@ -37,10 +38,10 @@ static const weir_rpc_handler document_rows[] = {
     { .method = "WatchDocuments",
         .flags = WEIR_RPC_POOL,
         .request = gateway_watch_documents_rpc,
-        .writable = gateway_watch_documents_writable,
-        .cancelled = gateway_watch_documents_cancelled,
-        .draining = gateway_watch_documents_draining,
-        .done = gateway_watch_documents_done },
+        .writable = gateway_watcher_writable,
+        .cancelled = gateway_watcher_cancelled,
+        .draining = gateway_watcher_draining,
+        .done = gateway_watcher_done },
     ROW("ListChunks", WEIR_RPC_POOL, gateway_list_chunks_rpc),
     ROW("ListDocumentEvents", WEIR_RPC_POOL, gateway_list_document_events_rpc),
     ROW("ExplainDocument", WEIR_RPC_POOL, gateway_explain_document_rpc),
@@ -69,10 +70,10 @@ static const weir_rpc_handler system_rows[] = {
     { .method = "WatchPressure",
         .flags = WEIR_RPC_POOL,
         .request = gateway_watch_pressure_rpc,
-        .writable = gateway_watch_pressure_writable,
-        .cancelled = gateway_watch_pressure_cancelled,
-        .draining = gateway_watch_pressure_draining,
-        .done = gateway_watch_pressure_done },
+        .writable = gateway_watcher_writable,
+        .cancelled = gateway_watcher_cancelled,
+        .draining = gateway_watcher_draining,
+        .done = gateway_watcher_done },
     ROW("GetServerInfo", WEIR_RPC_POOL, gateway_get_server_info_rpc),
     ROW("ListModels", WEIR_RPC_POOL, gateway_list_models_rpc),
     ROW("RunAudit", WEIR_RPC_POOL, gateway_run_audit_rpc),

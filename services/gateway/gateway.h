@@ -8,8 +8,8 @@
  *   peers.c                calls to the other services, and what their failures are called here
  *   status.c               the thread that looks at the other services
  *   audit.c, audit_look.c  the thread that compares what the services know of each document
- *   watch.c                the thread that follows the change log
- *   pressure.c             the thread that sends the pressure at intervals
+ *   watchers.c             the threads that serve those who watch
+ *   watch.c                what they are sent of the change log
  *   streams.c              the thread that tries held streams again
  *   queries.c              vectors of search texts
  *   json.c                 Connect unary JSON
@@ -30,8 +30,7 @@
 
 typedef struct gateway gateway;
 typedef struct gateway_status gateway_status;
-typedef struct gateway_watch gateway_watch;
-typedef struct gateway_pressure gateway_pressure;
+typedef struct gateway_watchers gateway_watchers;
 typedef struct gateway_streams gateway_streams;
 typedef struct gateway_queries gateway_queries;
 typedef struct gateway_json gateway_json;
@@ -53,8 +52,8 @@ struct gateway {
     bool is_draining;                          /* atomic */
     gateway_audit *audit;
     gateway_status *status;
-    gateway_watch *watch;
-    gateway_pressure *pressure;
+    gateway_watchers *watch;    /* of WatchDocuments */
+    gateway_watchers *pressure; /* of WatchPressure */
     gateway_streams *streams;
     gateway_queries *queries;
     gateway_json *json;

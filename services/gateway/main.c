@@ -138,9 +138,9 @@ gateway_start(weir_service *service, weir_service_parts *parts, weir_error *rete
         weir_clock_mono_ms());
     self->queries = gateway_queries_create(self->config->gateway.query_cache_entries);
     self->streams = gateway_streams_create();
-    self->watch = gateway_watch_create(self);
-    self->pressure = gateway_pressure_create(self);
-    gateway_core_on_change(self->core, gateway_watch_changed, self->watch);
+    self->watch = gateway_watchers_create(self, &gateway_change_watchers);
+    self->pressure = gateway_watchers_create(self, &gateway_pressure_watchers);
+    gateway_core_on_change(self->core, gateway_watchers_news, self->watch);
     self->search_duration =
         weir_metrics_series(service->metrics, "weir_search_duration_seconds", "vector", NULL, NULL);
     parts->self = self;
@@ -205,8 +205,8 @@ gateway_stop(weir_service *service, void *context)
     gateway_json_stop(&self->json);
     gateway_audit_destroy(&self->audit);
     gateway_status_destroy(&self->status);
-    gateway_pressure_destroy(&self->pressure);
-    gateway_watch_destroy(&self->watch);
+    gateway_watchers_destroy(&self->pressure);
+    gateway_watchers_destroy(&self->watch);
     gateway_streams_destroy(&self->streams);
     gateway_queries_destroy(&self->queries);
     weir_rpc_stub_close(&self->embedder);

@@ -70,35 +70,10 @@ watch_documents(gateway *self, weir_rpc_call *call, const watch_request *request
     if (code == WEIR_OK) {
         /* What changes from here on is sent: the client may act on that before anything does. */
         weir_rpc_send_headers(call);
-        code = gateway_watch_begin(self->watch, call, &wish, &error);
+        code = gateway_watch_begin(self, call, &wish, &error);
     }
     if (code != WEIR_OK)
         weir_rpc_fail(call, &error);
 }
 
 GATEWAY_REQUEST(watch_documents, watch_request)
-
-void
-gateway_watch_documents_writable(weir_rpc_call *call, void *context)
-{
-    gateway_watch_tell(((gateway *)context)->watch, call, GATEWAY_WATCH_WRITABLE);
-}
-
-void
-gateway_watch_documents_cancelled(weir_rpc_call *call, void *context)
-{
-    gateway_watch_tell(((gateway *)context)->watch, call, GATEWAY_WATCH_CANCELLED);
-}
-
-void
-gateway_watch_documents_draining(weir_rpc_call *call, void *context)
-{
-    gateway_watch_tell(((gateway *)context)->watch, call, GATEWAY_WATCH_DRAINING);
-}
-
-void
-gateway_watch_documents_done(weir_rpc_call *call, void *context)
-{
-    (void)context;
-    gateway_watch_done(call);
-}

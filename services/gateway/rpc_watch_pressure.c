@@ -1,13 +1,49 @@
 /*
- * rpc_watch_pressure.c - WatchPressure: checks; the thread of pressure.c does the rest.
+ * rpc_watch_pressure.c - WatchPressure: the pressure at once and then at an interval.
  */
+#include "common/base/clock.h"
+#include "common/wire/time.h"
 #include "services/gateway/check.h"
 #include "services/gateway/pressure.h"
 #include "services/gateway/rpcs.h"
 
 typedef Weir__V1__WatchPressureRequest watch_request;
 
+typedef Weir__V1__WatchPressureResponse watch_response;
+
 enum { INTERVAL_MS = 1000, INTERVAL_MS_MIN = 100, INTERVAL_MS_MAX = 3600000 };
+
+typedef struct watcher {
+    gateway_watcher base;
+    const char *collection_id; /* borrowed from the call */
+    int64_t interval_ms;
+    int64_t answer_ms; /* monotonic: when the present answer was due; the thread's */
+} watcher;
+
+static weir_code
+answer(gateway *self, gateway_watcher *one, weir_arena *arena, int64_t *due_ms, weir_error *reterr)
+{
+    watcher *to = (watcher *)one;
+    const int64_t now_ms = weir_clock_mono_ms();
+    watch_response response = WEIR__V1__WATCH_PRESSURE_RESPONSE__INIT;
+
+    response.time = weir_wire_time(arena, weir_clock_wall_ms());
+    const weir_code code = gateway_read_pressure(self, gateway_tenant(one->call), to->collection_id,
+        arena, &response.pressure, reterr);
+    if (code != WEIR_OK)
+        return code;
+    (void)gateway_watcher_send(one, &response.base);
+    to->answer_ms =
+        (to->answer_ms + to->interval_ms > now_ms ? to->answer_ms : now_ms) + to->interval_ms;
+    *due_ms = to->answer_ms;
+    return WEIR_OK;
+}
+
+const gateway_watchers_kind gateway_pressure_watchers = {
+    .turn = answer,
+    .verb = "watch the pressure",
+    .again = "watch again",
+};
 
 static weir_code
 check(const watch_request *request, int64_t *ret_interval_ms, weir_error *reterr)
@@ -23,6 +59,18 @@ check(const watch_request *request, int64_t *ret_interval_ms, weir_error *reterr
     return code;
 }
 
+static weir_code
+begin(gateway *self, weir_rpc_call *call, const char *collection_id, int64_t interval_ms,
+    weir_error *reterr)
+{
+    watcher *made = weir_alloc_zero(1, sizeof *made);
+
+    made->collection_id = collection_id;
+    made->interval_ms = interval_ms;
+    made->answer_ms = weir_clock_mono_ms();
+    return gateway_watchers_begin(self->pressure, call, &made->base, reterr);
+}
+
 static void
 watch_pressure(gateway *self, weir_rpc_call *call, const watch_request *request)
 {
@@ -31,35 +79,9 @@ watch_pressure(gateway *self, weir_rpc_call *call, const watch_request *request)
     weir_code code = check(request, &interval_ms, &error);
 
     if (code == WEIR_OK)
-        code = gateway_pressure_begin(self->pressure, call, request->collection_id, interval_ms,
-            &error);
+        code = begin(self, call, request->collection_id, interval_ms, &error);
     if (code != WEIR_OK)
         weir_rpc_fail(call, &error);
 }
 
 GATEWAY_REQUEST(watch_pressure, watch_request)
-
-void
-gateway_watch_pressure_writable(weir_rpc_call *call, void *context)
-{
-    gateway_pressure_tell(((gateway *)context)->pressure, call, GATEWAY_WATCH_WRITABLE);
-}
-
-void
-gateway_watch_pressure_cancelled(weir_rpc_call *call, void *context)
-{
-    gateway_pressure_tell(((gateway *)context)->pressure, call, GATEWAY_WATCH_CANCELLED);
-}
-
-void
-gateway_watch_pressure_draining(weir_rpc_call *call, void *context)
-{
-    gateway_pressure_tell(((gateway *)context)->pressure, call, GATEWAY_WATCH_DRAINING);
-}
-
-void
-gateway_watch_pressure_done(weir_rpc_call *call, void *context)
-{
-    (void)context;
-    gateway_pressure_done(call);
-}

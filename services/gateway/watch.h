@@ -1,20 +1,18 @@
 /*
- * watch.h - the thread that follows the change log and sends each change to those who watch.
+ * watch.h - those who follow the change log: each change is sent to those who watch.
  *
- * A watcher is a place in the change log and a filter; nothing is queued for it, so a slow client
- * costs no memory.  The thread alone sends on a watch and finishes it.
+ * A watcher is a place in the change log and a filter.  Its turns come when the log has grown
+ * (gateway_watchers_news).
  *
- * Threads: begin, the events and `changed` from any.
+ * Threads: all from any.
  */
 #ifndef WEIR_GATEWAY_WATCH_H
 #define WEIR_GATEWAY_WATCH_H
 
-#include "services/gateway/gateway.h"
 #include "services/gateway/views.h"
+#include "services/gateway/watchers.h"
 
-gateway_watch *gateway_watch_create(gateway *self);
-/* Every watch has ended.  Accepts NULL. */
-void gateway_watch_destroy(gateway_watch **watch_p);
+extern const gateway_watchers_kind gateway_change_watchers;
 
 typedef struct gateway_watch_wish {
     uint64_t collection_no;
@@ -30,22 +28,8 @@ typedef struct gateway_watch_wish {
 weir_code gateway_watch_read_token(gateway *self, weir_arena *arena, const char *token,
     uint64_t *ret_change_no, weir_error *reterr) WEIR_MUST_CHECK;
 
-/* Take over the call.  QUEUE_FULL when gateway.watchers_max watch already: the call is still the
- * caller's. */
-weir_code gateway_watch_begin(gateway_watch *watch, weir_rpc_call *call,
-    const gateway_watch_wish *wish, weir_error *reterr) WEIR_MUST_CHECK;
-
-/* The change log has grown; for gateway_core_on_change. */
-void gateway_watch_changed(void *watch);
-
-/* Events of a call that was taken over. */
-typedef enum gateway_watch_event {
-    GATEWAY_WATCH_WRITABLE = 1,
-    GATEWAY_WATCH_CANCELLED,
-    GATEWAY_WATCH_DRAINING
-} gateway_watch_event;
-void gateway_watch_tell(gateway_watch *watch, weir_rpc_call *call, gateway_watch_event event);
-/* The last of the call. */
-void gateway_watch_done(weir_rpc_call *call);
+/* Take over the call.  QUEUE_FULL as gateway_watchers_begin. */
+weir_code gateway_watch_begin(gateway *self, weir_rpc_call *call, const gateway_watch_wish *wish,
+    weir_error *reterr) WEIR_MUST_CHECK;
 
 #endif
