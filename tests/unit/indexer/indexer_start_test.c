@@ -180,13 +180,24 @@ expect_aside(const world *self, const indexer_key *key)
     assert_true(weir_bytes_equal(self->stage->aside[0], indexer_key_view(key)));
 }
 
+/* The start knows that something is lost: no search takes it for absent. */
+static void
+expect_rebuilding(world *self)
+{
+    found *hits = NULL;
+
+    send_gate(self, 0);
+    world_quiet(self);
+    assert_int_equal(ready_of(self, "a"), 0);
+    CHECK_CODE(search_chunk(self, "b/1/1/0", NULL, 1, &hits), WEIR_INDEX_REBUILDING);
+}
+
 static void
 a_damaged_vector_of_a_ready_revision_is_set_aside(void **state)
 {
     world *self = *state;
     const indexer_try owner = { "a", 1, 1 };
     const indexer_key key = indexer_key_row(INDEXER_TAG_VECTOR, WORLD_COLLECTION, &owner, 0);
-    found *hits = NULL;
 
     send_gate(self, 0);
     put_document(self, "a", 1, 3);
@@ -194,10 +205,7 @@ a_damaged_vector_of_a_ready_revision_is_set_aside(void **state)
     flip_a_byte(self, &key);
     CHECK_OK(world_try_restart(self));
     expect_aside(self, &key);
-    send_gate(self, 0);
-    world_quiet(self);
-    assert_int_equal(ready_of(self, "a"), 0);
-    CHECK_CODE(search_chunk(self, "b/1/1/0", NULL, 1, &hits), WEIR_INDEX_REBUILDING);
+    expect_rebuilding(self);
     send_vectors(self, "a", 1, 2, 0, 3, 3);
     world_quiet(self);
     assert_true(is_found(self, "a", 1, 2, 2));
@@ -243,7 +251,6 @@ a_damaged_next_try_leaves_the_revision_lost(void **state)
 {
     world *self = *state;
     const indexer_try owners[] = { { "a", 1, 1 }, { "a", 1, 2 } };
-    found *hits = NULL;
 
     send_gate(self, 0);
     put_document(self, "a", 1, 3);
@@ -254,9 +261,7 @@ a_damaged_next_try_leaves_the_revision_lost(void **state)
 
         flip_a_byte(self, &key);
         CHECK_OK(world_try_restart(self));
-        send_gate(self, 0);
-        world_quiet(self);
-        CHECK_CODE(search_chunk(self, "b/1/1/0", NULL, 1, &hits), WEIR_INDEX_REBUILDING);
+        expect_rebuilding(self);
         send_vectors(self, "a", 1, 2, 0, 2, 0);
         world_quiet(self);
     }
@@ -272,22 +277,15 @@ a_ready_revision_with_a_missing_vector_is_lost_until_its_next_try(void **state)
     world *self = *state;
     const indexer_try owner = { "a", 1, 1 };
     const indexer_key key = indexer_key_row(INDEXER_TAG_VECTOR, WORLD_COLLECTION, &owner, 0);
-    found *hits = NULL;
 
     send_gate(self, 0);
     put_document(self, "a", 1, 3);
     put_document(self, "b", 1, 2);
     damage(self, &key, NULL);
     CHECK_OK(world_try_restart(self));
-    send_gate(self, 0);
-    world_quiet(self);
-    assert_int_equal(ready_of(self, "a"), 0);
-    /* It is not taken for absent, in this start and the next. */
-    CHECK_CODE(search_chunk(self, "b/1/1/0", NULL, 1, &hits), WEIR_INDEX_REBUILDING);
+    expect_rebuilding(self);
     world_restart(self);
-    send_gate(self, 0);
-    world_quiet(self);
-    CHECK_CODE(search_chunk(self, "b/1/1/0", NULL, 1, &hits), WEIR_INDEX_REBUILDING);
+    expect_rebuilding(self);
     /* Its epoch is promised away; a later one brings it back. */
     send_vectors(self, "a", 1, 1, 0, 3, 3);
     world_quiet(self);
