@@ -429,6 +429,7 @@ class StartTest(OwnSuiteTest):
         suite = self.own_suite()
         for port in (suite.base + 70, suite.base + 80, suite.base + 73, suite.base + 93):
             with self.subTest(port=port - suite.base), socket.socket() as holder:
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: old calls may linger
                 holder.bind(("127.0.0.1", port))
                 holder.listen()
                 self.assert_fails(suite, str(port))
