@@ -12,15 +12,16 @@ import pathlib
 import platform
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "tests" / "tools"))
+import ports  # noqa: E402  pylint: disable=wrong-import-position
+
 BUILD = pathlib.Path(os.environ.get("WEIR_BUILD") or REPOSITORY / "build")
-PORTS = (*range(70, 75), 80, *range(90, 95))
 SERVICES = ("gateway", "ingest", "embedder", "indexer", "reconciler")
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -40,18 +41,6 @@ def lines_of(text):
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
-def free_port_base():
-    for base in range(20000 + os.getpid() % 100 * 100, 32000, 100):
-        try:
-            for port in PORTS:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", base + port))
-            return base
-        except OSError:
-            continue
-    sys.exit("no free ports between 20000 and 32000")
-
-
 class Suite:
     """One fresh suite; everything in it ends with it."""
 
@@ -59,7 +48,7 @@ class Suite:
         self.data = BUILD / "bench" / "data"
         shutil.rmtree(self.data, ignore_errors=True)
         self.data.parent.mkdir(parents=True, exist_ok=True)
-        self.base = free_port_base()
+        self.base = ports.free_base()
         self.sets = [word for setting in settings for word in ("--set", setting)]
         self.up()
 
@@ -101,7 +90,7 @@ class Gateway:
         self.data = BUILD / "bench" / "data"
         shutil.rmtree(self.data, ignore_errors=True)
         self.data.mkdir(parents=True)
-        self.base = free_port_base()
+        self.base = ports.free_base()
         self.log = open(self.data.parent / "gateway.log", "wb")
         self.process = subprocess.Popen(
             [BUILD / "bin/weir-gateway", "--data", self.data, "--port-base", str(self.base), "--set",

@@ -12,7 +12,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,11 +19,13 @@ import urllib.error
 import urllib.request
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "tests" / "tools"))
+import ports  # noqa: E402  pylint: disable=wrong-import-position
+
 BUILD = pathlib.Path(os.environ.get("WEIR_BUILD") or REPOSITORY / "build")
 BASE = os.environ.get("WEIR_BASE", "")
 WEIR = BUILD / "bin" / "weir"
 COLLECTION = "demo"
-PORTS = (*range(70, 75), 80, *range(90, 95))
 CORPUS = {
     "debian-policy": ("usr/share/doc/debian-policy", "**/*.html"),
     "developers-reference": ("usr/share/developers-reference", "*.html"),
@@ -51,19 +52,6 @@ OWN_QUESTIONS = (
 
 def say(text=""):
     print(text, flush=True)
-
-
-def free_port_base():
-    for base in (7000, *range(20000, 32000, 100)):
-        try:
-            for port in PORTS:
-                with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(("127.0.0.1", base + port))
-            return base
-        except OSError:
-            continue
-    sys.exit("no free ports for the demonstration")
 
 
 def gather(folder):
@@ -241,7 +229,7 @@ def main():
     work.mkdir(parents=True)
     own = os.environ.get("DOCS")
     docs = pathlib.Path(own).resolve() if own else gather(work / "corpus")
-    suite = Suite(work / "data", free_port_base())
+    suite = Suite(work / "data", ports.free_base(7000))
     suite.up()
     good = False
     try:

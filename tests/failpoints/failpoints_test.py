@@ -28,6 +28,7 @@ if len(sys.argv) > 1 and not os.path.exists(os.path.join(sys.argv[1], "bin", "we
     sys.exit(SKIPPED)
 
 import harness
+import ports
 from fleet import FAILED_START, FATAL, FIRED_AT, Fleet
 from release_test import PROGRAMS, names as names_of
 from work import Work
@@ -58,7 +59,7 @@ class Runner:
         self.lock = threading.Lock()
         self.bases = queue.Queue()
         while self.bases.qsize() < options.suites:
-            base = harness.port_base()
+            base = ports.free_base()
             if base not in self.bases.queue:
                 self.bases.put(base)
 

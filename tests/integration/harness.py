@@ -12,7 +12,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,9 @@ import unittest
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
+import ports  # noqa: E402  pylint: disable=wrong-import-position
 
 SERVICES = ("gateway", "ingest", "embedder", "indexer", "reconciler")
 MODEL = "hash-384"
@@ -257,26 +259,6 @@ class Client:
 # ---- the suite ----
 
 
-def port_base():
-    """A base whose ports are all free: gRPC +70..+74, JSON +80, admin +90..+94."""
-    generator = random.SystemRandom()
-    for _ in range(200):
-        base = generator.randrange(11000, 32000, 100)
-        if all(port_is_free(base + offset) for offset in (*range(70, 75), 80, *range(90, 95))):
-            return base
-    raise AssertionError("no free range of ports")
-
-
-def port_is_free(port):
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def process_is_gone(pid):
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
@@ -300,7 +282,7 @@ class Suite:
         # Unix sockets lie below the folder, and their paths hold 107 bytes.
         self.data = data or tempfile.mkdtemp(prefix="weir-", dir="/tmp")
         self.own_data = data is None
-        self.base = base or port_base()
+        self.base = base or ports.free_base()
         self.settings = ["embedder.allow_hash_models=true", f"gateway.default_model={MODEL}", *settings]
         self.config = config
         self.foreground = None

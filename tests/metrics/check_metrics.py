@@ -7,11 +7,13 @@ usage: check_metrics.py BIN_FOLDER
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools"))
+import ports  # noqa: E402  pylint: disable=wrong-import-position
 
 SERVICES = ("gateway", "ingest", "embedder", "indexer", "reconciler")
 EVERYWHERE = (
@@ -21,21 +23,7 @@ EVERYWHERE = (
     "weir_commit_duration_seconds",
     "weir_store_bytes",
 )
-PORTS = (*range(70, 75), 80, *range(90, 95))
 SKIPPED = 77
-
-
-def free_port_base():
-    """A base whose ports are all free now.  Ports above 32768 are the kernel's to give out."""
-    for base in range(20000 + os.getpid() % 100 * 100, 32000, 100):
-        try:
-            for port in PORTS:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", base + port))
-            return base
-        except OSError:
-            continue
-    sys.exit("no free ports between 20000 and 32000")
 
 
 def run(*command):
@@ -76,7 +64,7 @@ def main(bin_folder):
         sys.exit(SKIPPED)
     data = tempfile.mkdtemp(prefix="weir-metrics-", dir="/tmp")  # short: socket paths have 107 bytes
     try:
-        run(weir, "up", "--data", data, "--port-base", str(free_port_base()), "--detach")
+        run(weir, "up", "--data", data, "--port-base", str(ports.free_base()), "--detach")
         problems = check_suite(weir, data)
     finally:
         subprocess.run([weir, "down", "--data", data], check=False, capture_output=True)
