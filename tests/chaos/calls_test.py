@@ -65,8 +65,7 @@ class CallsTest(ChaosTest):
         client = self.collection(self.suite.up())
         began = time.monotonic()
         work = self.work(self.suite, SEED, DOCUMENTS)
-        plans = [(service, kind, phase) for service in harness.SERVICES for kind in KINDS for phase in ("work", "start")]
-        plans = plans * FAULTS
+        plans = FAULTS * [(service, kind, phase) for service in harness.SERVICES for phase, kind in REACH]
         generator.shuffle(plans)
         done = collections.Counter()
         for number, (service, kind, phase) in enumerate(plans):
