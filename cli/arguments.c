@@ -109,8 +109,8 @@ check_count(const cli *self)
     if (count >= command->arguments_min &&
         (command->arguments_max < 0 || count <= command->arguments_max))
         return CLI_OK;
-    cli_complain("usage: weir %s %s; see weir %s --help", command->name, command->usage,
-        command->name);
+    cli_complain("usage: weir %s%s%s; see weir %s --help", command->name,
+        command->usage[0] != '\0' ? " " : "", command->usage, command->name);
     return CLI_USAGE;
 }
 

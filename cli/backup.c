@@ -47,16 +47,37 @@ refuse_used(backup *it)
     return CLI_CONFLICT;
 }
 
+/* A backup in DATA would be lost with it. */
+static bool
+is_in_data(const backup *it)
+{
+    char data[PATH_MAX];
+    const size_t size = realpath(it->data_dir, data) != NULL ? strlen(data) : 0;
+
+    return size > 0 && strncmp(it->dir, data, size) == 0 &&
+        (it->dir[size] == '/' || it->dir[size] == '\0');
+}
+
 static cli_exit
 make_dir(backup *it, const char *dir)
 {
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+    const bool made = mkdir(dir, 0700) == 0;
+
+    if (!made && errno != EEXIST) {
         cli_complain("cannot make %s: %s", dir, strerror(errno));
         return CLI_ERROR;
     }
     if (realpath(dir, it->dir) == NULL) {
         cli_complain("%s: %s", dir, strerror(errno));
         return CLI_ERROR;
+    }
+    if (is_in_data(it)) {
+        if (made)
+            rmdir(it->dir);
+        cli_complain("%s lies in %s and would be lost with it: name a folder elsewhere, best on "
+                     "another disk",
+            it->dir, it->data_dir);
+        return CLI_CONFLICT;
     }
     /* Only an empty folder can be removed; it is made again at once. */
     if (rmdir(it->dir) != 0)

@@ -56,8 +56,11 @@ extern const cli_command cli_commands[];
 
 /* The command that argv[1], or argv[1] and argv[2], name; *ret_words of them.  NULL: none. */
 const cli_command *cli_find_command(int argc, char **argv, int *ret_words);
-/* "dlq" alone: list the commands that begin with it on standard error; false: there are none. */
-bool cli_print_group(const char *word);
+/* List the commands that begin with a word such as "dlq"; false: there are none. */
+bool cli_print_group(FILE *out, const char *word);
+/* Say so on standard error, with the commands that begin with the first word; CLI_USAGE.  second:
+ * what stands behind it, or NULL. */
+cli_exit cli_unknown_command(const char *word, const char *second);
 
 /* ---- arguments (arguments.c) ---- */
 
@@ -104,6 +107,8 @@ void cli_complain(const char *format, ...) WEIR_PRINTF(1, 2);
 const char *cli_plain(weir_arena *arena, const char *text, size_t max);
 /* One ProtoJSON line. */
 void cli_print_json(const ProtobufCMessage *message);
+/* One JSON line of texts, which are UTF-8: name, value, name, value, ..., NULL. */
+void cli_print_json_texts(const char *const *pairs);
 
 enum { CLI_COLUMNS_MAX = 10 };
 typedef struct cli_table cli_table;

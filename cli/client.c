@@ -183,7 +183,8 @@ advice(const weir_error *error)
         { WEIR_COLLECTION_NOT_FOUND,
             "`weir collection ls` lists them, `weir collection create NAME` makes one" },
         { WEIR_DOCUMENT_NOT_FOUND, "`weir ls -c NAME` lists the documents of a collection" },
-        { WEIR_DEAD_LETTER_NOT_FOUND, "`weir dlq ls` lists them" },
+        { WEIR_DEAD_LETTER_NOT_FOUND,
+            "`weir dlq ls` lists them, `weir explain` says what became of a document" },
         { WEIR_MODEL_UNKNOWN, "`weir model ls` lists them" },
         { WEIR_MODEL_NOT_ALLOWED,
             "start with --set embedder.allow_hash_models=true to allow hash-D for tests" },
@@ -209,9 +210,9 @@ cli_explain(const cli *self, const weir_error *error)
 {
     const char *next = advice(error);
 
-    cli_complain("%s: %s", weir_code_name(error->code), error->message);
+    cli_complain("%s: %s", weir_code_name(error->code), cli_plain(self->arena, error->message, 0));
     if (error->field[0] != '\0')
-        fprintf(stderr, "  field: %s\n", error->field);
+        fprintf(stderr, "  field: %s\n", cli_plain(self->arena, error->field, 0));
     if (next != NULL)
         fprintf(stderr, "  next: %s\n", next);
     if (error->retry_after_ms > 0)

@@ -17,10 +17,15 @@ static const cli_option up_options[] = {
     { "timeout", 0, "TIME", "how long to wait for that (60s)" },
     END,
 };
-static const cli_option place_options[] = {
+static const cli_option down_options[] = {
     { "data", 'd', "DIR", "folder of all data" },
     { "config", 0, "FILE", "settings (YAML)" },
-    { "timeout", 0, "TIME", "how long to wait (30s)" },
+    { "timeout", 0, "TIME", "how long to wait for the end (45s)" },
+    END,
+};
+static const cli_option status_options[] = {
+    { "data", 'd', "DIR", "folder of all data" },
+    { "config", 0, "FILE", "settings (YAML)" },
     END,
 };
 static const cli_option top_options[] = {
@@ -165,10 +170,10 @@ const cli_command cli_commands[] = {
         "weir up --data /tmp/weir --port-base 8000 --detach\n"
         "weir up --set embedder.allow_hash_models=true",
         up_options, 0, 0, false, cli_up },
-    { "down", "", "end what `weir up` started", "weir down --data /tmp/weir", place_options, 0, 0,
+    { "down", "", "end what `weir up` started", "weir down --data /tmp/weir", down_options, 0, 0,
         false, cli_down },
     { "status", "", "say how the five services are", "weir status --data /tmp/weir -o json",
-        place_options, 0, 0, false, cli_status },
+        status_options, 0, 0, false, cli_status },
     { "doctor", "", "look for trouble and write a report to send to whoever helps",
         "weir doctor --data /tmp/weir\nweir doctor --report -", doctor_options, 0, 0, false,
         cli_doctor },

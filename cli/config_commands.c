@@ -46,7 +46,9 @@ cli_config_check(cli *self)
     weir_config *config = NULL;
     const cli_exit result = load(self, &config);
 
-    if (result == CLI_OK)
+    if (result == CLI_OK && self->json)
+        cli_print_json_texts((const char *const[]){ "message", "the settings are good", NULL });
+    else if (result == CLI_OK)
         printf("the settings are good\n");
     weir_config_destroy(&config);
     return result;

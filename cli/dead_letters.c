@@ -20,7 +20,8 @@ add_row(cli *self, cli_table *table, const dead_letter *it)
     const Weir__V1__FailureInfo *failure = it->failure;
 
     cli_table_row(table,
-        (const char *const[]){ it->dead_letter_id, cli_plain(self->arena, it->document_id, ID_MAX),
+        (const char *const[]){ cli_plain(self->arena, it->dead_letter_id, 0),
+            cli_plain(self->arena, it->document_id, ID_MAX),
             weir_arena_printf(self->arena, "%lld", (long long)it->revision),
             failure != NULL ? cli_stage_name(failure->stage) : "-",
             failure != NULL ? failure->reason : "-",
@@ -69,7 +70,7 @@ print_dead_letter(cli *self, const dead_letter *it)
     weir_arena *arena = self->arena;
 
     printf("dead letter  %s\ncollection   %s\ndocument     %s\nrevision     %lld, run %d\n",
-        it->dead_letter_id, cli_plain(arena, it->collection_id, 0),
+        cli_plain(arena, it->dead_letter_id, 0), cli_plain(arena, it->collection_id, 0),
         cli_plain(arena, it->document_id, 0), (long long)it->revision, it->run);
     if (it->failure != NULL)
         printf("failed       in stage %s: %s\n             %s\n",

@@ -31,20 +31,27 @@ ask(cli *self, const ProtobufCServiceDescriptor *service, const char *method,
     return message;
 }
 
+/* On the port of its clients: the Unix socket has what the services ask each other. */
 static void
-ask_gateway(cli *self, doctor_look *look)
+ask_gateway(cli *self, doctor_look *look, const suite_ids *ids)
 {
     Weir__V1__GetPressureRequest pressure = WEIR__V1__GET_PRESSURE_REQUEST__INIT;
     Weir__V1__GetServerInfoRequest info = WEIR__V1__GET_SERVER_INFO_REQUEST__INIT;
     const ProtobufCServiceDescriptor *service = &weir__v1__system_service__descriptor;
-    const Weir__V1__GetPressureResponse *answer = ask(self, service, "GetPressure", &pressure.base);
+    weir_error error = { 0 };
+    char target[128];
 
+    suite_endpoint(ids->address, ids->port_base + 69 + WEIR_SERVICE_GATEWAY, target, sizeof target);
+    if (weir_rpc_channel_open(self->runtime, target, NULL, &self->channel, &error) != WEIR_OK)
+        return;
+    const Weir__V1__GetPressureResponse *answer = ask(self, service, "GetPressure", &pressure.base);
     look->pressure = answer == NULL ? NULL : answer->pressure;
     look->info = ask(self, service, "GetServerInfo", &info.base);
+    weir_rpc_channel_close(&self->channel);
 }
 
 static void
-ask_service(cli *self, doctor_look *look, doctor_service *it)
+ask_service(cli *self, doctor_service *it)
 {
     Weir__Internal__V1__GetStageStatusRequest status =
         WEIR__INTERNAL__V1__GET_STAGE_STATUS_REQUEST__INIT;
@@ -57,8 +64,6 @@ ask_service(cli *self, doctor_look *look, doctor_service *it)
     it->status = ask(self, service, "GetStageStatus", &status.base);
     it->links = ask(self, service, "ListLinks", &links.base);
     it->deferred = ask(self, service, "ListDeferred", &deferred.base);
-    if (it->id == WEIR_SERVICE_GATEWAY)
-        ask_gateway(self, look);
 }
 
 static void
@@ -77,8 +82,10 @@ look_at_service(cli *self, doctor_look *look, const suite_ids *ids, weir_service
     it->serving = cli_is_serving(self->runtime, target, ASK_MS);
     if (weir_rpc_channel_open(self->runtime, target, NULL, &self->channel, &error) != WEIR_OK)
         return;
-    ask_service(self, look, it);
+    ask_service(self, it);
     weir_rpc_channel_close(&self->channel);
+    if (id == WEIR_SERVICE_GATEWAY)
+        ask_gateway(self, look, ids);
 }
 
 static cli_exit
@@ -102,82 +109,94 @@ look_at_suite(cli *self, doctor_look *look)
 
 /* ---- findings ---- */
 
-static int findings;
+typedef struct findings {
+    bool json;
+    size_t count;
+} findings;
 
-static void WEIR_PRINTF(2, 3) found(const char *what, const char *format, ...)
+static void WEIR_PRINTF(3, 4) found(findings *self, const char *part, const char *format, ...)
 {
+    char sentence[1024];
     va_list arguments;
 
-    findings++;
-    printf("%s: ", what);
     va_start(arguments, format);
-    vprintf(format, arguments);
+    vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
-    printf("\n");
+    self->count++;
+    if (self->json)
+        cli_print_json_texts((const char *const[]){ "part", part, "finding", sentence, NULL });
+    else
+        printf("%s: %s\n", part, sentence);
 }
 
 static void
-judge_service(const doctor_look *look, const doctor_service *it)
+judge_service(findings *out, const doctor_look *look, const doctor_service *it)
 {
     const char *name = weir_service_name(it->id);
     const char *data_dir = look->suite->common.data_dir;
 
     if (it->pid <= 0) {
-        found(name, "does not run; its last words are in %s/log/%s.log", data_dir, name);
+        found(out, name, "does not run; its last words are in %s/log/%s.log", data_dir, name);
         return;
     }
     if (!it->serving)
-        found(name, "runs and does not serve; %s/log/%s.log says why", data_dir, name);
+        found(out, name, "runs and does not serve; %s/log/%s.log says why", data_dir, name);
     if (it->status == NULL)
         return;
     for (size_t i = 0; i < it->status->n_alarms; i++)
-        found(name,
+        found(out, name,
             "link %s is stopped: %s; the gateway decides within seconds, or see the runbook",
             it->status->alarms[i]->link, it->status->alarms[i]->reason);
     if (it->status->pressure_reason[0] != '\0')
-        found(name, "takes less work: %s", it->status->pressure_reason);
+        found(out, name, "takes less work: %s", it->status->pressure_reason);
     if (it->status->parked > 0)
-        found(name, "%llu pieces of work wait for an outage to end",
+        found(out, name, "%llu pieces of work wait for an outage to end",
             (unsigned long long)it->status->parked);
     if (it->status->set_aside > 0)
-        found(name,
+        found(out, name,
             "%llu stored records did not decode and were set aside: StageService/ListSetAside",
             (unsigned long long)it->status->set_aside);
     if (it->id == WEIR_SERVICE_INDEXER && !it->status->gate_open)
-        found(name,
+        found(out, name,
             "its gate is closed: searches answer INDEX_REBUILDING until the gateway opens it");
 }
 
 static void
-judge_pressure(const Weir__V1__Pressure *it)
+judge_pressure(findings *out, const Weir__V1__Pressure *it)
 {
     if (it->admission != WEIR__V1__ADMISSION__ADMISSION_ACCEPTING)
-        found("gateway", "holds or refuses documents: %s", it->admission_reason);
+        found(out, "gateway", "holds or refuses documents: %s", it->admission_reason);
     if (it->dead_letters > 0)
-        found("gateway", "%lld dead letters; `weir dlq summary` groups them",
+        found(out, "gateway", "%lld dead letters; `weir dlq summary` groups them",
             (long long)it->dead_letters);
     if (it->inconsistencies > 0)
-        found("gateway", "%lld inconsistencies; `weir audit ls` lists them",
+        found(out, "gateway", "%lld inconsistencies; `weir audit ls` lists them",
             (long long)it->inconsistencies);
     if (it->oldest_unready_age != NULL && it->oldest_unready_age->seconds > OLD_S)
-        found("gateway", "the oldest unfinished document waits for %lld s; `weir explain` says why",
+        found(out, "gateway",
+            "the oldest unfinished document waits for %lld s; `weir explain` says why",
             (long long)it->oldest_unready_age->seconds);
     for (size_t i = 0; i < it->n_breakers; i++)
         if (it->breakers[i]->state == WEIR__V1__BREAKER_STATE__BREAKER_STATE_OPEN)
-            found("embedder", "the breaker of model %s is open", it->breakers[i]->model);
+            found(out, "embedder", "the breaker of model %s is open", it->breakers[i]->model);
 }
 
 static void
-judge(const doctor_look *look)
+judge(findings *out, const doctor_look *look)
 {
     if (!look->running) {
-        found("weir", "nothing runs on %s; `weir up` starts it", look->suite->common.data_dir);
+        found(out, "weir", "nothing runs on %s; `weir up --data %s` starts it",
+            look->suite->common.data_dir, look->suite->common.data_dir);
         return;
     }
     for (int i = WEIR_SERVICE_GATEWAY; i < WEIR_SERVICE_COUNT; i++)
-        judge_service(look, &look->services[i]);
+        judge_service(out, look, &look->services[i]);
     if (look->pressure != NULL)
-        judge_pressure(look->pressure);
+        judge_pressure(out, look->pressure);
+    else
+        found(out, "gateway",
+            "does not answer GetPressure on its port: dead letters, inconsistencies and ages are "
+            "not known");
 }
 
 /* ---- the report ---- */
@@ -204,7 +223,7 @@ write_report(cli *self, const doctor_look *look)
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
     if (out == NULL) {
-        cli_complain("%s: %s", path, strerror(errno));
+        cli_complain("%s: %s; name another file with --report", path, strerror(errno));
         return CLI_ERROR;
     }
     doctor_report_write(out, look);
@@ -213,7 +232,10 @@ write_report(cli *self, const doctor_look *look)
         cli_complain("%s could not be written: %s", path, strerror(errno));
         return CLI_ERROR;
     }
-    printf("the report is in %s; it holds no document bodies and no secrets\n", path);
+    if (self->json)
+        cli_print_json_texts((const char *const[]){ "report", path, NULL });
+    else
+        printf("the report is in %s; it holds no document bodies and no secrets\n", path);
     return CLI_OK;
 }
 
@@ -221,14 +243,15 @@ cli_exit
 cli_doctor(cli *self)
 {
     doctor_look look = { .suite = NULL };
+    findings out = { .json = self->json };
     cli_exit result = look_at_suite(self, &look);
 
     if (result != CLI_OK)
         return result;
-    judge(&look);
-    if (findings == 0)
+    judge(&out, &look);
+    if (out.count == 0 && !self->json)
         printf("nothing is wrong that weir can see\n");
     result = write_report(self, &look);
     weir_config_destroy(&look.config);
-    return result == CLI_OK && findings > 0 ? CLI_ERROR : result;
+    return result == CLI_OK && out.count > 0 ? CLI_ERROR : result;
 }

@@ -290,8 +290,8 @@ wait_one(cli *self, char *collection, char *id, int64_t revision, int64_t until_
             continue;
         say(self, it, cli_state_name(it->state));
         if (!it->terminal) {
-            cli_complain("%s is still %s in stage %s", cli_plain(self->arena, id, 0),
-                cli_state_name(it->state), cli_stage_name(it->stage));
+            cli_complain("%s is not done yet; `weir explain %s -c %s` says why",
+                cli_plain(self->arena, id, 0), cli_plain(self->arena, id, 0), collection);
             return CLI_TIMED_OUT;
         }
         return it->state == WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_FAILED ? CLI_SOME_FAILED
@@ -322,8 +322,13 @@ wait_collection(cli *self, char *collection, int64_t until_ms)
             printf("%s: %lld pending, %lld processing, %lld ready, %lld failed\n", collection,
                 (long long)it->pending, (long long)it->processing, (long long)it->ready,
                 (long long)it->failed);
-        if (!it->settled)
+        if (!it->settled) {
+            cli_complain(
+                "the time is over and the work goes on; `weir ls -c %s --state PROCESSING` "
+                "lists what is under way, `weir explain ID -c %s` says why",
+                collection, collection);
             return CLI_TIMED_OUT;
+        }
         return it->failed > 0 ? CLI_SOME_FAILED : CLI_OK;
     }
 }

@@ -31,7 +31,7 @@ cli_find_command(int argc, char **argv, int *ret_words)
 }
 
 bool
-cli_print_group(const char *word)
+cli_print_group(FILE *out, const char *word)
 {
     bool found = false;
 
@@ -39,11 +39,21 @@ cli_print_group(const char *word)
         const size_t size = strlen(word);
         if (strncmp(it->name, word, size) != 0 || it->name[size] != ' ')
             continue;
-        fprintf(stderr, "%s  weir %-20s %s\n", found ? "" : "weir: which one?\n", it->name,
-            it->summary);
+        fprintf(out, "  weir %-20s %s\n", it->name, it->summary);
         found = true;
     }
     return found;
+}
+
+cli_exit
+cli_unknown_command(const char *word, const char *second)
+{
+    const bool has_second = second != NULL && second[0] != '-';
+
+    cli_complain("there is no command \"%s%s%s\"; see weir help", word, has_second ? " " : "",
+        has_second ? second : "");
+    cli_print_group(stderr, word);
+    return CLI_USAGE;
 }
 
 cli_exit
@@ -58,9 +68,9 @@ cli_help(cli *self)
         cli_print_help(command);
     else if (self->argument_count == 0)
         cli_print_overview(stdout);
-    else if (!cli_print_group(self->arguments[0]))
-        cli_complain("there is no command \"%s\"; see weir help", self->arguments[0]);
-    return self->argument_count == 0 || command != NULL ? CLI_OK : CLI_USAGE;
+    else if (self->argument_count > 1 || !cli_print_group(stdout, self->arguments[0]))
+        return cli_unknown_command(self->arguments[0], argv[2]);
+    return CLI_OK;
 }
 
 cli_exit

@@ -8,7 +8,7 @@
 
 #include "weir/v1/collection.pb-c.h"
 
-enum { SHOWN_MAX = 20, CALL_TIMEOUT_MS = 30000 };
+enum { SHOWN_MAX = 20, CALL_TIMEOUT_MS = 30000, WAIT_TIMEOUT_MS = 3600000 };
 
 void
 ingest_refuse(ingest *self, ingest_item *item, const char *format, ...)
@@ -46,25 +46,30 @@ count_state(const ingest *self, Weir__V1__DocumentState state)
     return count;
 }
 
+/* What did not become a document or FAILED, and where to read on. */
 static void
 print_bad_ones(const ingest *self)
 {
     size_t shown = 0;
+    size_t failed = 0;
 
     for (size_t i = 0; i < self->count; i++) {
         const ingest_item *it = &self->items[i];
         if (it->fate != INGEST_REFUSED &&
             it->state != WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_FAILED)
             continue;
+        failed += it->fate != INGEST_REFUSED;
         if (shown++ < SHOWN_MAX)
             cli_complain("%s %s: %s", cli_plain(self->arena, it->path, 0),
                 it->fate == INGEST_REFUSED ? "was refused" : "FAILED",
                 it->reason != NULL ? cli_plain(self->arena, it->reason, 0) : "see `weir dlq ls`");
     }
     if (shown > SHOWN_MAX)
-        cli_complain(
-            "and %zu more; `weir ls -c %s --state FAILED` and `weir dlq ls -c %s` list them",
-            shown - SHOWN_MAX, self->collection, self->collection);
+        cli_complain("and %zu more", shown - SHOWN_MAX);
+    if (failed > 0)
+        cli_complain("`weir dlq ls -c %s` lists what FAILED, `weir explain ID -c %s` says what can "
+                     "be done",
+            self->collection, self->collection);
 }
 
 /* "5 files: 4 accepted, 1 unchanged; 4 READY, 1 FAILED". */
@@ -74,9 +79,9 @@ print_summary(const ingest *self)
     FILE *out = self->cli->json ? stderr : stdout;
     const char *separator = "; ";
 
-    fprintf(out, "%zu files: %zu accepted, %zu unchanged, %zu refused", self->count,
-        count_fate(self, INGEST_ACCEPTED), count_fate(self, INGEST_UNCHANGED),
-        count_fate(self, INGEST_REFUSED));
+    fprintf(out, "%zu file%s: %zu accepted, %zu unchanged, %zu refused", self->count,
+        self->count == 1 ? "" : "s", count_fate(self, INGEST_ACCEPTED),
+        count_fate(self, INGEST_UNCHANGED), count_fate(self, INGEST_REFUSED));
     for (int state = WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_PENDING;
         self->progress.waiting && state <= WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_DELETED;
         state++) {
@@ -140,9 +145,12 @@ cli_ingest(cli *cli_)
     cli_exit result = cli_collection(cli_, &self.collection);
 
     if (result == CLI_OK)
+        result = cli_duration(cli_, "timeout", WAIT_TIMEOUT_MS, &self.wait_timeout_ms);
+    if (result == CLI_OK)
         result = ingest_plan(&self);
     if (result == CLI_OK && self.count == 0) {
-        cli_complain("there is no file to ingest");
+        cli_complain("there is no file to ingest in %s%s", cli_->arguments[0],
+            cli_has(cli_, "glob") ? " that matches --glob" : "; hidden ones are left out");
         result = CLI_NOT_FOUND;
     }
     if (result == CLI_OK) {

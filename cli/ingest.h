@@ -42,6 +42,7 @@ typedef struct ingest {
         lock; /* recursive: items' fates and the progress, while the stream's receiver runs */
     progress progress;
     int64_t chunks_before; /* of the collection, when the wait began */
+    int64_t wait_timeout_ms;
 } ingest;
 
 /* ingest_plan.c: files and folders to items, sorted; CLI_USAGE for two files of one id. */

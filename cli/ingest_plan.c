@@ -71,7 +71,10 @@ take_file(ingest *self, const FTSENT *entry, size_t root_size)
         id = slash + 1;
     /* A link to a file counts as the file; links to folders are not followed, so nothing is walked
      * twice. */
-    if (stat(entry->fts_accpath, &state) == 0 && S_ISREG(state.st_mode))
+    if (stat(entry->fts_accpath, &state) != 0)
+        cli_complain("%s is left out: %s", cli_plain(self->arena, entry->fts_path, 0),
+            strerror(errno));
+    else if (S_ISREG(state.st_mode))
         add_file(self, entry->fts_path, id, state.st_size);
 }
 
@@ -167,11 +170,14 @@ ingest_read_file(ingest *self, ingest_item *item, size_t max, weir_buffer *out)
     }
     while ((size = fread(block, 1, sizeof block, file)) > 0 && out->size <= max)
         weir_buffer_append(out, block, size);
-    const bool good = !ferror(file) && out->size <= max;
+    const bool is_read = !ferror(file);
+    if (!is_read)
+        ingest_refuse(self, item, "it cannot be read: %s", strerror(errno));
+    else if (out->size > max)
+        ingest_refuse(self, item, "it has more than %zu MiB, the most that a document may have",
+            max >> 20);
     fclose(file);
-    if (!good)
-        ingest_refuse(self, item, "it cannot be read, or has more than %zu bytes", max);
-    return good;
+    return is_read && out->size <= max;
 }
 
 /* ---- what is there already ---- */

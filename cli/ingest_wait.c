@@ -11,13 +11,7 @@
 #include "weir/v1/collection.pb-c.h"
 #include "weir/v1/system.pb-c.h"
 
-enum {
-    SLICE_MS = 300,
-    CALL_TIMEOUT_MS = 30000,
-    LOOK_MS = 500,
-    AWAY_MS = 500,
-    TIMEOUT_MS = 3600000
-};
+enum { SLICE_MS = 300, CALL_TIMEOUT_MS = 30000, LOOK_MS = 500, AWAY_MS = 500 };
 
 typedef struct waiting {
     ingest *ingest;
@@ -151,12 +145,11 @@ wait_item(waiting *self, ingest_item *item)
 cli_exit
 ingest_wait(ingest *self)
 {
-    int64_t timeout_ms = 0;
     size_t terminal = 0;
-    cli_exit result = cli_duration(self->cli, "timeout", TIMEOUT_MS, &timeout_ms);
+    cli_exit result = CLI_OK;
     waiting it = { .ingest = self,
         .arena = weir_arena_create(0),
-        .until_ms = weir_clock_mono_ms() + timeout_ms };
+        .until_ms = weir_clock_mono_ms() + self->wait_timeout_ms };
 
     for (size_t i = 0; i < self->count && result == CLI_OK; i++) {
         ingest_item *item = &self->items[i];
@@ -169,6 +162,8 @@ ingest_wait(ingest *self)
     }
     it.looked_ms = 0; /* the last line shows the end */
     look(&it);
+    if (result == CLI_OK)
+        self->progress.stages[0] = '\0'; /* the last look at the stages is older than the end */
     weir_arena_destroy(&it.arena);
     return result;
 }

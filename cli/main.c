@@ -53,11 +53,8 @@ dispatch(cli *self, int argc, char **argv)
     if (strcmp(argv[1], "--version") == 0)
         return cli_version(self);
     self->command = cli_find_command(argc, argv, &words);
-    if (self->command == NULL) {
-        if (!cli_print_group(argv[1]))
-            cli_complain("there is no command \"%s\"; see weir help", argv[1]);
-        return CLI_USAGE;
-    }
+    if (self->command == NULL)
+        return cli_unknown_command(argv[1], argc > 2 ? argv[2] : NULL);
     const cli_exit result = cli_parse(self, argc - words, argv + words);
     return result == CLI_OK ? run(self) : result;
 }

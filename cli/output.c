@@ -52,7 +52,6 @@ cli_plain(weir_arena *arena, const char *text, size_t max)
         const unsigned char first = (unsigned char)text[i];
         const bool c1 = length == 2 && first == 0xc2 && (unsigned char)text[i + 1] < 0xa0;
         if (max != 0 && characters == max) {
-            at -= at > 0 && characters > 3 ? 0 : 0;
             memcpy(plain + at, "...", 3);
             at += 3;
             break;
@@ -79,6 +78,24 @@ cli_print_json(const ProtobufCMessage *message)
         cli_complain("this answer cannot be written as JSON: %s", error.message);
     else
         printf("%.*s\n", (int)line.size, (const char *)line.data);
+    weir_buffer_fini(&line);
+}
+
+void
+cli_print_json_texts(const char *const *pairs)
+{
+    weir_buffer line = { 0 };
+
+    weir_buffer_append(&line, "{", 1);
+    for (size_t i = 0; pairs[i] != NULL; i += 2) {
+        if (i > 0)
+            weir_buffer_append(&line, ",", 1);
+        weir_json_append_string(&line, weir_bytes_str(pairs[i]));
+        weir_buffer_append(&line, ":", 1);
+        weir_json_append_string(&line, weir_bytes_str(pairs[i + 1]));
+    }
+    weir_buffer_append(&line, "}", 1);
+    printf("%.*s\n", (int)line.size, (const char *)line.data);
     weir_buffer_fini(&line);
 }
 

@@ -24,7 +24,7 @@ static void
 print_stages(cli *self, const Weir__V1__Pressure *it)
 {
     static const char *const headers[] = { "STAGE", "QUEUED", "IN FLIGHT", "DEFERRED", "PARKED",
-        "OLDEST", NULL };
+        "OLDEST", "SERVICE", NULL };
     cli_table *table = cli_table_create(self->arena, headers);
 
     for (size_t i = 0; i < it->n_stages; i++) {
@@ -33,7 +33,8 @@ print_stages(cli *self, const Weir__V1__Pressure *it)
             (const char *const[]){ cli_stage_name(stage->stage), number(self, stage->queued),
                 number(self, stage->in_flight), number(self, stage->deferred),
                 number(self, stage->parked),
-                cli_format_seconds(self->arena, seconds_of(stage->oldest_age)), NULL });
+                cli_format_seconds(self->arena, seconds_of(stage->oldest_age)),
+                stage->away ? "does not answer; the numbers are its last" : "answers", NULL });
     }
     cli_table_print(self, table);
 }

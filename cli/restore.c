@@ -283,6 +283,13 @@ change(restore *it)
 }
 
 static void
+report_json(const restore *it)
+{
+    cli_print_json_texts((const char *const[]){ "data", it->data_dir, "backup",
+        it->dir != NULL ? it->dir : "", "aside", it->aside != NULL ? it->aside : "", NULL });
+}
+
+static void
 report(const restore *it)
 {
     char when[25];
@@ -292,15 +299,14 @@ report(const restore *it)
             it->data_dir);
     } else {
         weir_clock_format(it->manifest->created_ms, when);
-        printf("restored %s from %s, taken %s by weir %s\n",
+        printf("restored %s from %s, taken %s by weir %s; what was accepted later is not in it\n",
             it->only_gateway ? "the gateway's database" : "all databases", it->dir, when,
             it->manifest->version);
     }
     if (it->aside != NULL)
         printf("what was there before is in %s: delete it when all is well\n", it->aside);
     printf("`weir up --data %s` starts it.  Documents that were READY are processed again; until "
-           "then\nsearches answer INDEX_REBUILDING.  What was accepted after the backup is not in "
-           "it.\n",
+           "then\nsearches answer INDEX_REBUILDING.\n",
         it->data_dir);
 }
 
@@ -347,7 +353,9 @@ restore_into(restore *it, const weir_suite_config *suite)
         result = check_space(it, suite->common.store_reserve_bytes);
     if (result == CLI_OK)
         result = change(it);
-    if (result == CLI_OK)
+    if (result == CLI_OK && it->self->json)
+        report_json(it);
+    else if (result == CLI_OK)
         report(it);
     release_locks(it);
     return result;
@@ -359,7 +367,9 @@ check_usage(const cli *self)
     const bool in_place = cli_has(self, "in-place");
 
     if ((self->argument_count == 1) == in_place) {
-        cli_complain("name the folder of a backup, or say --in-place");
+        cli_complain(in_place ? "--in-place keeps the gateway's database that is there: name no "
+                                "folder of a backup"
+                              : "name the folder of a backup, or say --in-place");
         return CLI_USAGE;
     }
     if (in_place && (cli_has(self, "only-gateway") || cli_has(self, "verify"))) {

@@ -331,47 +331,59 @@ supervisor_all_serving(weir_rpc_runtime *runtime, const weir_suite_config *suite
     return true;
 }
 
-/* The default model, with a note when it is not the one that was wanted. */
-static void
-print_model(weir_rpc_runtime *runtime, const char *endpoint)
+/* The default model, with a note when it is not the one that was wanted; in the arena.  "": the
+ * gateway did not say. */
+static const char *
+ask_model(weir_rpc_runtime *runtime, const char *endpoint, weir_arena *arena)
 {
     Weir__V1__GetServerInfoRequest request = WEIR__V1__GET_SERVER_INFO_REQUEST__INIT;
     ProtobufCMessage *message = NULL;
     weir_error error = { 0 };
-    cli asker = { .runtime = runtime, .arena = weir_arena_create(0) };
+    cli asker = { .runtime = runtime, .arena = arena };
+    const char *model = "";
 
     if (weir_rpc_channel_open(runtime, endpoint, NULL, &asker.channel, &error) == WEIR_OK &&
         cli_try(&asker, &weir__v1__system_service__descriptor, "GetServerInfo", &request.base,
-            INFO_TIMEOUT_MS, asker.arena, &message, &error) == WEIR_OK) {
+            INFO_TIMEOUT_MS, arena, &message, &error) == WEIR_OK) {
         const Weir__V1__GetServerInfoResponse *info = (const void *)message;
-        printf("  model    %s%s%s\n", info->default_embedding_model,
+        model = weir_arena_printf(arena, "%s%s%s", info->default_embedding_model,
             info->default_embedding_model_note[0] != '\0' ? ": " : "",
             info->default_embedding_model_note);
     }
     weir_rpc_channel_close(&asker.channel);
-    weir_arena_destroy(&asker.arena);
+    return model;
 }
 
 void
-supervisor_print_addresses(weir_rpc_runtime *runtime, const weir_suite_config *suite)
+supervisor_print_addresses(weir_rpc_runtime *runtime, const weir_suite_config *suite, bool json)
 {
+    const char *listen = suite->common.listen_address;
+    const char *data = suite->common.data_dir;
+    weir_arena *arena = weir_arena_create(0);
     char grpc[128];
-    char json[128];
+    char http[128];
     char admin[128];
 
-    suite_endpoint(suite->common.listen_address, weir_suite_grpc_port(suite, 1), grpc, sizeof grpc);
-    suite_endpoint(suite->common.listen_address, weir_suite_json_port(suite), json, sizeof json);
-    suite_endpoint(suite->common.listen_address, weir_suite_admin_port(suite, 1), admin,
-        sizeof admin);
-    printf("weir is up\n"
-           "  gRPC     %s    (weir --address, WEIR_ADDRESS, grpcurl -plaintext)\n"
-           "  JSON     http://%s\n"
-           "  metrics  http://%s/metrics and the next four ports\n"
-           "  data     %s\n"
-           "  logs     %s/log\n",
-        grpc, json, admin, suite->common.data_dir, suite->common.data_dir);
-    print_model(runtime, grpc);
+    suite_endpoint(listen, weir_suite_grpc_port(suite, 1), grpc, sizeof grpc);
+    suite_endpoint(listen, weir_suite_json_port(suite), http, sizeof http);
+    suite_endpoint(listen, weir_suite_admin_port(suite, 1), admin, sizeof admin);
+    const char *model = ask_model(runtime, grpc, arena);
+    if (json)
+        cli_print_json_texts((const char *const[]){ "grpc", grpc, "json",
+            weir_arena_printf(arena, "http://%s", http), "metrics",
+            weir_arena_printf(arena, "http://%s/metrics", admin), "data", data, "logs",
+            weir_arena_printf(arena, "%s/log", data), "model", model, NULL });
+    else
+        printf("weir is up\n"
+               "  gRPC     %s    (weir --address, WEIR_ADDRESS, grpcurl -plaintext)\n"
+               "  JSON     http://%s\n"
+               "  metrics  http://%s/metrics and the next four ports\n"
+               "  data     %s\n"
+               "  logs     %s/log\n"
+               "  model    %s\n",
+            grpc, http, admin, data, data, model[0] != '\0' ? model : "?");
     fflush(stdout);
+    weir_arena_destroy(&arena);
 }
 
 static void
@@ -381,7 +393,7 @@ announce(supervisor *self, weir_rpc_runtime **runtime_p)
         !supervisor_all_serving(*runtime_p, self->suite))
         return;
     self->announced = true;
-    supervisor_print_addresses(*runtime_p, self->suite);
+    supervisor_print_addresses(*runtime_p, self->suite, self->json);
     weir_rpc_runtime_destroy(runtime_p);
 }
 

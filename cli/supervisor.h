@@ -17,6 +17,7 @@ typedef struct supervisor {
     char *const *arguments; /* --config, --set ... for every service; NULL-ended */
     size_t argument_count;
     char program_dir[1024]; /* of this program: the services lie beside it */
+    bool json;              /* how the addresses are printed */
     int lock_fd;
     suite_ids ids;
     bool announced; /* all five have been SERVING */
@@ -34,7 +35,8 @@ void supervisor_log_path(const weir_suite_config *suite, const char *name, char 
 void supervisor_print_tail(const char *path, size_t lines);
 /* All five are SERVING by their health service. */
 bool supervisor_all_serving(weir_rpc_runtime *runtime, const weir_suite_config *suite);
-/* Where it is reached, and by which model it embeds. */
-void supervisor_print_addresses(weir_rpc_runtime *runtime, const weir_suite_config *suite);
+/* Where it is reached, and by which model it embeds; json: as one object. */
+void supervisor_print_addresses(weir_rpc_runtime *runtime, const weir_suite_config *suite,
+    bool json);
 
 #endif

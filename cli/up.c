@@ -173,7 +173,7 @@ spawn_detached(const weir_suite_config *suite, const up_arguments *arguments, pi
 
 /* SERVING of all five, or the end of the supervisor with what it said. */
 static cli_exit
-wait_serving(const weir_suite_config *suite, pid_t pid, int64_t timeout_ms)
+wait_serving(const weir_suite_config *suite, pid_t pid, int64_t timeout_ms, bool json)
 {
     const int64_t until_ms = weir_clock_mono_ms() + timeout_ms;
     weir_rpc_runtime *runtime = weir_rpc_runtime_create(1);
@@ -189,7 +189,7 @@ wait_serving(const weir_suite_config *suite, pid_t pid, int64_t timeout_ms)
             supervisor_print_tail(log, TAIL_LINES);
         } else if (supervisor_all_serving(runtime, suite)) {
             result = CLI_OK;
-            supervisor_print_addresses(runtime, suite);
+            supervisor_print_addresses(runtime, suite, json);
         } else {
             weir_clock_sleep_ms(50);
         }
@@ -199,21 +199,19 @@ wait_serving(const weir_suite_config *suite, pid_t pid, int64_t timeout_ms)
 }
 
 static cli_exit
-detach(cli *self, const weir_suite_config *suite, const up_arguments *arguments)
+detach(const cli *self, const weir_suite_config *suite, const up_arguments *arguments,
+    int64_t timeout_ms)
 {
-    int64_t timeout_ms = 0;
     int lock_fd = -1;
     pid_t pid = 0;
-    cli_exit result = cli_duration(self, "timeout", READY_TIMEOUT_MS, &timeout_ms);
+    cli_exit result = suite_lock_take(suite->common.data_dir, &lock_fd);
 
-    if (result == CLI_OK)
-        result = suite_lock_take(suite->common.data_dir, &lock_fd);
     if (result != CLI_OK)
         return result;
     close(lock_fd); /* it was only asked; the supervisor takes it for itself */
     result = spawn_detached(suite, arguments, &pid);
     if (result == CLI_OK)
-        result = wait_serving(suite, pid, timeout_ms);
+        result = wait_serving(suite, pid, timeout_ms, self->json);
     if (result == CLI_TIMED_OUT)
         cli_complain(
             "not all services serve after %.0f s; they go on trying: `weir status --data %s`, "
@@ -225,9 +223,10 @@ detach(cli *self, const weir_suite_config *suite, const up_arguments *arguments)
 /* ---- in the foreground ---- */
 
 static cli_exit
-supervise(const weir_suite_config *suite, const up_arguments *arguments)
+supervise(const cli *self, const weir_suite_config *suite, const up_arguments *arguments)
 {
     supervisor it = { .suite = suite,
+        .json = self->json,
         .arguments = arguments->list,
         .argument_count = arguments->count };
     char program[PATH_MAX];
@@ -249,8 +248,11 @@ cli_up(cli *self)
     weir_config *config = NULL;
     const weir_suite_config *suite = NULL;
     up_arguments arguments = { .count = 0 };
-    cli_exit result = suite_load(self, &config, &suite);
+    int64_t timeout_ms = 0;
+    cli_exit result = cli_duration(self, "timeout", READY_TIMEOUT_MS, &timeout_ms);
 
+    if (result == CLI_OK)
+        result = suite_load(self, &config, &suite);
     if (result != CLI_OK)
         return result;
     collect_arguments(self, &arguments);
@@ -258,8 +260,8 @@ cli_up(cli *self)
     if (result == CLI_OK)
         result = make_absolute(config, suite);
     if (result == CLI_OK)
-        result = cli_has(self, "detach") ? detach(self, suite, &arguments)
-                                         : supervise(suite, &arguments);
+        result = cli_has(self, "detach") ? detach(self, suite, &arguments, timeout_ms)
+                                         : supervise(self, suite, &arguments);
     weir_config_destroy(&config);
     return result;
 }
@@ -267,6 +269,16 @@ cli_up(cli *self)
 /* ---- weir down ---- */
 
 enum { DOWN_TIMEOUT_MS = 45000 };
+
+static void
+say_down(const cli *self, const char *data_dir, const char *sentence)
+{
+    if (self->json)
+        cli_print_json_texts((const char *const[]){ "data", data_dir, "state", "STOPPED", "message",
+            sentence, NULL });
+    else
+        printf("%s\n", sentence);
+}
 
 cli_exit
 cli_down(cli *self)
@@ -282,14 +294,17 @@ cli_down(cli *self)
     if (result != CLI_OK)
         return result;
     if (!suite_lock_read(suite->common.data_dir, &ids) || ids.supervisor <= 0) {
-        printf("nothing runs on %s\n", suite->common.data_dir);
+        say_down(self, suite->common.data_dir,
+            weir_arena_printf(self->arena, "nothing runs on %s", suite->common.data_dir));
     } else {
         kill(ids.supervisor, SIGTERM);
         if (suite_lock_wait_free(suite->common.data_dir, timeout_ms)) {
-            printf("weir is down; what was accepted goes on at the next `weir up`\n");
+            say_down(self, suite->common.data_dir,
+                "weir is down; what was accepted goes on at the next `weir up`");
         } else {
-            cli_complain("process %d still drains after %.0f s", (int)ids.supervisor,
-                (double)timeout_ms / 1e3);
+            cli_complain("process %d still drains after %.0f s; it goes on: `weir status --data "
+                         "%s` shows it",
+                (int)ids.supervisor, (double)timeout_ms / 1e3, suite->common.data_dir);
             result = CLI_TIMED_OUT;
         }
     }

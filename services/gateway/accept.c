@@ -494,13 +494,11 @@ gateway_delete_all(gateway_core *core, weir_stage *stage, const revision_id *id,
 }
 
 static weir_code
-answer_missing(weir_stage *stage, const weir_request *request,
+answer_missing(weir_stage *stage, const weir_request *request, const revision_id *id,
     const Weir__V1__DeleteDocumentRequest *wanted)
 {
     if (!wanted->allow_missing)
-        return gateway_refuse(stage, request->reply_to, WEIR_DOCUMENT_NOT_FOUND, "document_id",
-            "there is no document \"%s\" in collection \"%s\"", wanted->document_id,
-            wanted->collection_id);
+        return gateway_refuse_missing(stage, request->reply_to, id, 0);
     Weir__V1__DeleteDocumentResponse *response =
         weir_arena_alloc(weir_stage_arena(stage), sizeof *response);
     weir__v1__delete_document_response__init(response);
@@ -549,7 +547,7 @@ gateway_on_delete(gateway_core *core, weir_stage *stage, const weir_request *req
         return gateway_refuse(stage, request->reply_to, WEIR_COLLECTION_NOT_FOUND, "collection_id",
             "there is no collection \"%s\"", wanted->collection_id);
     if (document == NULL)
-        return answer_missing(stage, request, wanted);
+        return answer_missing(stage, request, &id, wanted);
     id.revision = seen != NULL ? seen->revision : document->newest_revision;
     if (seen == NULL && document->deleted_below < document->newest_revision) {
         id.revision = document->newest_revision + 1;
@@ -610,8 +608,7 @@ find_failed(gateway_core *core, weir_stage *stage, const weir_request *request, 
         return gateway_refuse(stage, request->reply_to, WEIR_COLLECTION_NOT_FOUND, "collection_id",
             "there is no such collection; ListCollections shows those that exist");
     if (document == NULL || wanted > document->newest_revision)
-        return gateway_refuse(stage, request->reply_to, WEIR_DOCUMENT_NOT_FOUND, "document_id",
-            "there is no such revision of document \"%s\"", id->document_id);
+        return gateway_refuse_missing(stage, request->reply_to, id, document != NULL ? wanted : 0);
     if (wanted != 0 && wanted < document->newest_revision)
         return gateway_refuse(stage, request->reply_to, WEIR_STATE_NOT_RETRYABLE, "revision",
             "revision %lld is not the newest (%lld); only that can be retried", (long long)wanted,

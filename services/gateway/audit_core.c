@@ -993,7 +993,8 @@ gateway_on_resolve(gateway_core *core, weir_stage *stage, const weir_request *re
         return code;
     if (record == NULL || strcmp(record->tenant, request->tenant) != 0)
         return gateway_refuse(stage, request->reply_to, WEIR_NOT_FOUND, "inconsistency_id",
-            "there is no inconsistency \"%.40s\"; ListInconsistencies shows those that are kept",
+            "there is no inconsistency \"%.40s\"; ListInconsistencies (weir audit ls --resolved) "
+            "shows those that are kept",
             command->request->inconsistency_id);
     return resolve_open(core, stage, request, command, number, record, reterr);
 }

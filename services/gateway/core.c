@@ -36,6 +36,18 @@ gateway_refuse(weir_stage *stage, uint64_t reply_to, weir_code code, const char 
     return WEIR_OK;
 }
 
+weir_code
+gateway_refuse_missing(weir_stage *stage, uint64_t reply_to, const revision_id *id,
+    int64_t revision)
+{
+    if (revision != 0)
+        return gateway_refuse(stage, reply_to, WEIR_DOCUMENT_NOT_FOUND, "revision",
+            "document \"%s\" has no revision %lld", id->document_id, (long long)revision);
+    return gateway_refuse(stage, reply_to, WEIR_DOCUMENT_NOT_FOUND, "document_id",
+        "there is no document \"%s\" in collection \"%s\"", id->document_id,
+        id->collection->record->collection_id);
+}
+
 /* ---- the suite's numbers ---- */
 
 static weir_code

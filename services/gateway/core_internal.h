@@ -287,5 +287,9 @@ weir_code gateway_on_resolve(gateway_core *core, weir_stage *stage, const weir_r
 /* A refusal as a reply; the handler goes on. */
 weir_code gateway_refuse(weir_stage *stage, uint64_t reply_to, weir_code code, const char *field,
     const char *format, ...) WEIR_PRINTF(5, 6);
+/* DOCUMENT_NOT_FOUND: the collection, which exists, has no such document; with a revision, the
+ * document has no such revision. */
+weir_code gateway_refuse_missing(weir_stage *stage, uint64_t reply_to, const revision_id *id,
+    int64_t revision);
 
 #endif

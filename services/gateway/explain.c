@@ -120,6 +120,7 @@ explain_failed(explaining *self)
         .run = found->revision->epoch,
         .document_id = found->document_id };
     const uint32_t stage = failure != NULL ? failure->stage : 0;
+    const uint32_t attempts = failure != NULL ? failure->attempt_count : 0;
     const char *reason = weir_code_name((weir_code)(failure != NULL ? failure->code : 0));
 
     self->response->dead_letter_id = weir_dead_letter_id_format(self->arena, &id);
@@ -132,9 +133,8 @@ explain_failed(explaining *self)
             : "ingest other bytes, or change the setting that refuses them and requeue it, or "
               "discard it");
     conclude(self, SITUATION(FAILED),
-        SAY("Revision %lld FAILED in run %lld after %u attempts: %s.", self->revision,
-            (long long)found->revision->epoch, failure != NULL ? failure->attempt_count : 0,
-            reason),
+        SAY("Revision %lld FAILED in run %lld after %u attempt%s: %s.", self->revision,
+            (long long)found->revision->epoch, attempts, attempts == 1 ? "" : "s", reason),
         "Nothing by itself: a person decides about its dead letter.");
 }
 
@@ -325,6 +325,8 @@ gateway_explain(const gateway_explain_facts *facts, weir_arena *arena, explain_r
     const int64_t shown = facts->found.document->searchable_revision;
 
     response->document = gateway_found_view(arena, &facts->found);
+    if (!response->document->terminal && facts->progress.stage != 0)
+        response->document->stage = (Weir__V1__Stage)facts->progress.stage;
     response->findings = weir_arena_alloc(arena, FINDINGS_MAX * sizeof response->findings[0]);
     switch (facts->found.revision->state) {
     case STATE(DELETED):

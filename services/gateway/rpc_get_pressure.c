@@ -169,7 +169,8 @@ add_stages(gateway *self, weir_arena *arena, pressure *view)
             ? &own
             : gateway_status_read(self->status, service, arena, &is_fresh);
 
-        view->stages[view->n_stages++] = view_stage(arena, (Weir__V1__Stage)stage, seen, now_ms);
+        view->stages[view->n_stages] = view_stage(arena, (Weir__V1__Stage)stage, seen, now_ms);
+        view->stages[view->n_stages++]->away = service != WEIR_SERVICE_GATEWAY && !is_fresh;
         if (service == WEIR_SERVICE_EMBEDDER)
             add_breakers(arena, seen, view);
     }

@@ -356,8 +356,9 @@ gateway_on_wait(gateway_core *core, weir_stage *stage, const weir_request *reque
     if (code != WEIR_OK)
         return code;
     if (revision == NULL)
-        return gateway_refuse(stage, request->reply_to, WEIR_DOCUMENT_NOT_FOUND, "document_id",
-            "there is no such revision of document \"%s\"", command->document_id);
+        return gateway_refuse_missing(stage, request->reply_to,
+            &(revision_id){ .collection = wish.collection, .document_id = command->document_id },
+            document != NULL ? wish.revision : 0);
     return gateway_wait_for(core, stage, &wish, reterr);
 }
 

@@ -226,9 +226,15 @@ list(lister *self, weir_error *reterr)
             &record, reterr);
     if (code != WEIR_OK)
         return code;
-    if (record == NULL || record->ready_revision == 0 ||
-        (request->revision != 0 && request->revision != record->ready_revision))
-        return weir_error_set(reterr, WEIR_DOCUMENT_NOT_FOUND, "no such revision is READY");
+    if (record == NULL || record->ready_revision == 0)
+        return weir_error_set(reterr, WEIR_DOCUMENT_NOT_FOUND,
+            "no revision of document \"%.128s\" is READY, so it has no chunks",
+            request->document_id);
+    if (request->revision != 0 && request->revision != record->ready_revision)
+        return weir_error_set(reterr, WEIR_DOCUMENT_NOT_FOUND,
+            "revision %lld of document \"%.128s\" is not READY, so it has no chunks; revision %lld "
+            "is",
+            (long long)request->revision, request->document_id, (long long)record->ready_revision);
 
     const indexer_try owner = { request->document_id, record->ready_revision, record->ready_epoch };
     self->response->revision = record->ready_revision;

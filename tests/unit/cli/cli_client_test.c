@@ -817,9 +817,7 @@ wait_has_a_code_for_each_end(void **state)
 {
     expect(weir("wait ready -c c"), CLI_OK, "ready: READY");
     expect(weir("wait failed -c c"), CLI_SOME_FAILED, "failed: FAILED");
-    expect_error(weir("wait slow -c c --timeout 50ms"), CLI_TIMED_OUT,
-        "still PROCESSING in "
-        "stage embed");
+    expect_error(weir("wait slow -c c --timeout 50ms"), CLI_TIMED_OUT, "weir explain slow -c c");
     expect(weir("wait -c c"), CLI_OK, "4 ready, 0 failed");
     expect(weir("wait -c failing"), CLI_SOME_FAILED, "1 failed");
     expect(weir("wait -c slow --timeout 50ms"), CLI_TIMED_OUT, "4 ready");
@@ -1110,7 +1108,10 @@ what_is_no_command_is_a_usage_error(void **state)
 {
     expect_error(weir("frobnicate"), CLI_USAGE, "there is no command \"frobnicate\"");
     expect_error(weir("dlq"), CLI_USAGE, "weir dlq requeue");
+    expect_error(weir("dlq nonsense"), CLI_USAGE, "there is no command \"dlq nonsense\"");
     expect_error(weir("dlq nonsense"), CLI_USAGE, "weir dlq requeue");
+    expect(weir("help dlq"), CLI_OK, "weir dlq requeue");
+    expect_error(weir("help dlq nonsense"), CLI_USAGE, "there is no command \"dlq nonsense\"");
     expect(weir("--help"), CLI_OK, "usage: weir COMMAND");
     expect(weir("help ingest"), CLI_OK, "weir ingest docs -c handbook --wait");
     expect(weir("help collection create"), CLI_OK, "weir collection create handbook");

@@ -93,6 +93,7 @@ up(void)
     if (result->status != 0)
         fail_msg("up: %d: %s", result->status, result->err);
     assert_contains(result->out, "weir is up");
+    assert_contains(result->out, data);
 }
 
 static suite_ids
