@@ -17,7 +17,8 @@ const weir_config_key weir_embedder_config_keys[] = {
     KEY(DURATION, embedder.retry.backoff_max_ms, "embedder.backoff_max_ms", "60000", 1, 3600000,
         "Longest wait between two retries, whatever a cause asks for"),
     KEY(U32, embedder.batch_tokens, "embedder.batch_tokens", "1024", 16, 65536,
-        "Tokens of one run of the model, padding included"),
+        "Tokens that a thread takes at a time, padding included; the model runs some of them at "
+        "once"),
     KEY(BYTES, embedder.cache_bytes_max, "embedder.cache_bytes_max", "1GiB", 0, 1024 * GIB_,
         "Vectors kept on disk by the text they belong to; 0: none"),
     KEY(DURATION, embedder.retry.crash_watch_ms, "embedder.crash_watch_ms", "5000", 0, 600000,

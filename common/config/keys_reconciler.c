@@ -11,6 +11,4 @@ const weir_config_key weir_reconciler_config_keys[] = { KEY(U32, reconciler.jour
         "Time that events gather before they are written together"),
     KEY(DURATION, reconciler.stuck_after_ms, "reconciler.stuck_after_ms", "1h", 0, 31536000000.0,
         "Time without any event after which a document counts as stuck; 0: never"),
-    KEY(U32, reconciler.workers, "reconciler.workers", "1", 1, 256,
-        "Threads for work beside the core"),
     WEIR_CONFIG_END };

@@ -98,12 +98,10 @@ typedef struct weir_embedder_config {
 } weir_embedder_config;
 
 typedef struct weir_indexer_config {
-    uint32_t workers;
     uint32_t search_concurrency; /* searches at once; more wait */
 } weir_indexer_config;
 
 typedef struct weir_reconciler_config {
-    uint32_t workers;
     uint32_t linger_ms;
     uint32_t journal_events_max;
     uint64_t stuck_after_ms; /* a revision without any event for so long is reported; 0: never */

@@ -23,7 +23,8 @@ static const weir_metric_family reconciler_metrics[] = {
         .help = "Revisions that are not over, by the events that came." },
     { .name = "weir_stuck_documents",
         .type = WEIR_GAUGE,
-        .help = "Of these, how many said nothing for longer than reconciler.stuck_after_ms." },
+        .help =
+            "Revisions that are not over and silent for longer than reconciler.stuck_after_ms." },
     { .name = "weir_oldest_unready_age_seconds",
         .type = WEIR_GAUGE,
         .help = "Age of the oldest revision that is not over." },
