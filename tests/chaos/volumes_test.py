@@ -75,8 +75,11 @@ class VolumesTest(ChaosTest):
             self.job.open((number + 0.5) / (len(order) + 1))
             time.sleep(self.generator.uniform(0.3, 1))
             copy = self.copy(service)
+            before = harness.wait_for(lambda: self.settled(service), f"{service} to tell its links")
             self.job.open((number + 1) / (len(order) + 1))
-            self.wait_for_work(service)
+            harness.wait_for(
+                lambda: (self.settled(service) or 0) > before + 3, f"{service} to get ahead of its copy", 60
+            )
             print(f"rolling {service} back in era {era}", flush=True)
             self.bring_back(service, copy)
             self.wait_for_era(era)
@@ -109,20 +112,16 @@ class VolumesTest(ChaosTest):
         os.rename(copy, self.suite.database(service))
         self.suite.begin(service)
 
-    def wait_for_work(self, service):
-        """It has settled rows since the copy, so the copy is behind."""
-        def settled():
-            client = harness.Client(self.suite.grpc_address(service))
-            try:
-                links = client.call("/weir.internal.v1.StageService/ListLinks", deadline=5).links
-                return sum(link.settled for link in links)
-            except harness.grpc.RpcError:
-                return None
-            finally:
-                client.close()
-
-        before = harness.wait_for(settled, f"{service} to tell its links")
-        harness.wait_for(lambda: (settled() or 0) > before + 3, f"{service} to settle more rows", 60)
+    def settled(self, service):
+        """How many rows its links have settled; None while it does not answer."""
+        client = harness.Client(self.suite.grpc_address(service))
+        try:
+            links = client.call("/weir.internal.v1.StageService/ListLinks", deadline=5).links
+            return sum(link.settled for link in links)
+        except harness.grpc.RpcError:
+            return None
+        finally:
+            client.close()
 
 
 if __name__ == "__main__":
