@@ -57,6 +57,9 @@ const char *weir_http_path(const weir_http_request *request);
 /* Decoded; the first of that name; NULL: absent.  Escapes were checked: a bad one was answered 400.
  */
 const char *weir_http_query(const weir_http_request *request, const char *name);
+/* The first name in the query, decoded, that is not in the list, which ends with NULL; NULL: there
+ * is none.  It lives as long as the request. */
+const char *weir_http_query_other(const weir_http_request *request, const char *const *names);
 /* The first of that name in any case; NULL: absent. */
 const char *weir_http_header(const weir_http_request *request, const char *name);
 weir_bytes weir_http_body(const weir_http_request *request);

@@ -281,6 +281,30 @@ weir_http_query(const weir_http_request *request, const char *name)
     return NULL;
 }
 
+static bool
+is_in(const char *const *names, const char *name)
+{
+    while (*names != NULL)
+        if (strcmp(*names++, name) == 0)
+            return true;
+    return false;
+}
+
+const char *
+weir_http_query_other(const weir_http_request *request, const char *const *names)
+{
+    const char *at = request->query;
+
+    while (at != NULL && *at != '\0') {
+        const char *name = decode_part(request->arena, at, strcspn(at, "&="));
+        if (name != NULL && !is_in(names, name))
+            return name;
+        at += strcspn(at, "&");
+        at += *at == '&';
+    }
+    return NULL;
+}
+
 /* ---- the owner ---- */
 
 void

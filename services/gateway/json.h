@@ -1,12 +1,18 @@
 /*
  * json.h - the JSON port: Connect unary JSON for every unary RPC, and a few REST paths for curl.
  *
- *   POST /weir.v1.DocumentService/GetDocument                    the RPC, ProtoJSON in and out
- *   POST /v1/collections/{collection_id}/documents               IngestDocument, the request as
- * JSON PUT  /v1/collections/{collection_id}/documents/{document_id} IngestDocument, the body as it
- * is GET, DELETE of the same path                                 GetDocument, DeleteDocument GET,
- * POST /v1/collections/{collection_id}:search             Search (?q= and ?k=, or the request as
- * JSON) GET  /v1/pressure                                            GetPressure
+ * POST /weir.v1.DocumentService/GetDocument and the like: the RPC, ProtoJSON in and out.
+ *
+ * POST /v1/collections/{collection_id}/documents: IngestDocument, the request as JSON.
+ *
+ * PUT /v1/collections/{collection_id}/documents/{document_id}: IngestDocument, the body as it is,
+ * the media type from Content-Type; ?filename= and ?request_id=.  GET and DELETE of the same path:
+ * GetDocument and DeleteDocument.
+ *
+ * GET /v1/collections/{collection_id}:search: Search by ?q=, ?k= and ?filter=; POST: the request as
+ * JSON.
+ *
+ * GET /v1/pressure: GetPressure, ?collection_id=.
  *
  * A call made here is the same call: interceptors, pool, observer and handler of the gRPC server.
  * Failures are Connect's error bodies.

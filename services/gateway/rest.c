@@ -56,9 +56,27 @@ split_path(weir_arena *arena, const char *path, rest_path *ret_path)
 static weir_code
 not_found(const weir_http_request *request, weir_error *reterr)
 {
-    return weir_error_set(reterr, WEIR_NOT_FOUND, "there is no %s %.200s",
+    return weir_error_set(reterr, WEIR_NOT_FOUND,
+        "there is no %s %.200s; there are POST /v1/collections/{id}/documents, GET, PUT and DELETE "
+        "/v1/collections/{id}/documents/{id}, GET and POST /v1/collections/{id}:search, and GET "
+        "/v1/pressure; every unary RPC is a POST of its own path",
         weir_http_method(request), weir_http_path(request));
 }
+
+/* names: those that the path knows, ended by NULL. */
+static weir_code
+check_query(const weir_http_request *request, const char *const *names, weir_error *reterr)
+{
+    const char *other = weir_http_query_other(request, names);
+
+    if (other == NULL)
+        return WEIR_OK;
+    return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "query",
+        "%s %.200s knows no parameter \"%.100s\" in its query", weir_http_method(request),
+        weir_http_path(request), other);
+}
+
+static const char *const no_names[] = { NULL };
 
 static void *
 make(json_wish *wish, weir_rpc_server *server, const char *path)
@@ -83,8 +101,9 @@ decode_body(json_wish *wish, const weir_http_request *request, weir_error *reter
 /* The bytes as they are, as `curl -T` sends them. */
 static weir_code
 put_document(weir_rpc_server *server, const weir_http_request *request, const rest_path *path,
-    json_wish *wish)
+    json_wish *wish, weir_error *reterr)
 {
+    static const char *const names[] = { "filename", "request_id", NULL };
     Weir__V1__IngestDocumentRequest *message =
         make(wish, server, "/weir.v1.DocumentService/IngestDocument");
     const weir_bytes body = weir_http_body(request);
@@ -107,7 +126,7 @@ put_document(weir_rpc_server *server, const weir_http_request *request, const re
     if (weir_http_query(request, "request_id") != NULL)
         message->request_id =
             weir_arena_strdup(wish->arena, weir_http_query(request, "request_id"));
-    return WEIR_OK;
+    return check_query(request, names, reterr);
 }
 
 static weir_code
@@ -115,8 +134,10 @@ post_document(weir_rpc_server *server, const weir_http_request *request, const r
     json_wish *wish, weir_error *reterr)
 {
     wish->method = weir_rpc_server_method(server, "/weir.v1.DocumentService/IngestDocument");
-    const weir_code code = decode_body(wish, request, reterr);
+    weir_code code = check_query(request, no_names, reterr);
 
+    if (code == WEIR_OK)
+        code = decode_body(wish, request, reterr);
     if (code == WEIR_OK)
         ((Weir__V1__IngestDocumentRequest *)(void *)wish->message)->collection_id =
             path->collection_id;
@@ -133,14 +154,14 @@ parse_document(weir_rpc_server *server, const weir_http_request *request, const 
         return strcmp(method, "POST") == 0 ? post_document(server, request, path, wish, reterr)
                                            : not_found(request, reterr);
     if (strcmp(method, "PUT") == 0)
-        return put_document(server, request, path, wish);
+        return put_document(server, request, path, wish, reterr);
     if (strcmp(method, "GET") == 0) {
         Weir__V1__GetDocumentRequest *message =
             make(wish, server, "/weir.v1.DocumentService/GetDocument");
 
         message->collection_id = path->collection_id;
         message->document_id = path->document_id;
-        return WEIR_OK;
+        return check_query(request, no_names, reterr);
     }
     if (strcmp(method, "DELETE") == 0) {
         Weir__V1__DeleteDocumentRequest *message =
@@ -148,7 +169,7 @@ parse_document(weir_rpc_server *server, const weir_http_request *request, const 
 
         message->collection_id = path->collection_id;
         message->document_id = path->document_id;
-        return WEIR_OK;
+        return check_query(request, no_names, reterr);
     }
     return not_found(request, reterr);
 }
@@ -159,6 +180,7 @@ static weir_code
 get_search(weir_rpc_server *server, const weir_http_request *request, const rest_path *path,
     json_wish *wish, weir_error *reterr)
 {
+    static const char *const names[] = { "q", "k", "filter", NULL };
     Weir__V1__SearchRequest *message = make(wish, server, "/weir.v1.SearchService/Search");
     const char *text = weir_http_query(request, "q");
     const char *top_k = weir_http_query(request, "k");
@@ -171,13 +193,13 @@ get_search(weir_rpc_server *server, const weir_http_request *request, const rest
     if (filter != NULL)
         message->filter = weir_arena_strdup(wish->arena, filter);
     if (top_k == NULL)
-        return WEIR_OK;
+        return check_query(request, names, reterr);
     const long value = strtol(top_k, &end, 10);
     if (end == top_k || *end != 0 || value < 0 || value > INT32_MAX)
         return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "k",
             "k must be a number of hits");
     message->top_k = (int32_t)value;
-    return WEIR_OK;
+    return check_query(request, names, reterr);
 }
 
 static weir_code
@@ -189,7 +211,9 @@ parse_search(weir_rpc_server *server, const weir_http_request *request, const re
     if (strcmp(weir_http_method(request), "POST") != 0)
         return not_found(request, reterr);
     wish->method = weir_rpc_server_method(server, "/weir.v1.SearchService/Search");
-    const weir_code code = decode_body(wish, request, reterr);
+    weir_code code = check_query(request, no_names, reterr);
+    if (code == WEIR_OK)
+        code = decode_body(wish, request, reterr);
     if (code == WEIR_OK)
         ((Weir__V1__SearchRequest *)(void *)wish->message)->collection_id = path->collection_id;
     return code;
@@ -203,8 +227,14 @@ gateway_rest_parse(weir_rpc_server *server, const weir_http_request *request, js
     rest_path path;
 
     if (strcmp(text, "/v1/pressure") == 0 && strcmp(weir_http_method(request), "GET") == 0) {
-        make(wish, server, "/weir.v1.SystemService/GetPressure");
-        return WEIR_OK;
+        static const char *const names[] = { "collection_id", NULL };
+        Weir__V1__GetPressureRequest *message =
+            make(wish, server, "/weir.v1.SystemService/GetPressure");
+        const char *collection_id = weir_http_query(request, "collection_id");
+
+        if (collection_id != NULL)
+            message->collection_id = weir_arena_strdup(wish->arena, collection_id);
+        return check_query(request, names, reterr);
     }
     if (strncmp(text, collections, sizeof collections - 1) != 0 ||
         !split_path(wish->arena, text, &path))

@@ -772,6 +772,46 @@ class JsonTest(SuiteTest):
         code, _, answer = self.post("DocumentService/DeleteDocument", {"collectionId": name, "documentId": "d"})
         self.assertEqual((code, answer["document"]["state"]), (200, "DOCUMENT_STATE_DELETED"))
 
+    def test_the_path_of_a_document_in_rest(self):
+        name = f"rest-{time.monotonic_ns()}"
+        base, rest = f"/v1/collections/{name}", self.suite.json
+        self.client.CreateCollection(collection={"collection_id": name, "embedding_model": MODEL})
+        code, _, answer = rest(f"{base}/documents/a/b%20c.md?request_id={name}", b"# Mills\n\nThey turn.", method="PUT",
+                               headers={"Content-Type": "text/markdown"})
+        self.assertEqual((code, answer.get("outcome")), (200, "INGEST_OUTCOME_CREATED"), answer)
+        self.assertEqual((answer["document"]["documentId"], answer["document"]["filename"]), ("a/b c.md", "b c.md"))
+        code, _, answer = rest(f"{base}/documents/a/b%20c.md?request_id={name}", b"# Mills\n\nThey turn.", method="PUT",
+                               headers={"Content-Type": "text/markdown"})
+        self.assertEqual((code, answer["outcome"]), (200, "INGEST_OUTCOME_REPEATED"))
+        code, _, answer = rest(f"{base}/documents", {"documentId": "d", "text": "Rivers flow.", "wait": "10s"})
+        self.assertEqual((code, answer["document"]["state"]), (200, "DOCUMENT_STATE_READY"))
+        self.client.WaitDocument(collection_id=name, document_id="a/b c.md")
+        code, _, answer = rest(f"{base}/documents/a%2Fb%20c.md", b"", method="GET")
+        self.assertEqual((code, answer["document"]["mediaType"]), (200, "text/markdown"))
+        code, _, answer = rest(f"{base}:search?q=they+turn&k=1", b"", method="GET")
+        self.assertEqual((code, [hit["title"] for hit in answer["hits"]]), (200, ["Mills"]))
+        code, _, answer = rest(f"{base}:search", {"text": "rivers flow", "topK": 1})
+        self.assertEqual((code, [hit["documentId"] for hit in answer["hits"]]), (200, ["d"]))
+        code, _, answer = rest(f"/v1/pressure?collection_id={name}", b"", method="GET")
+        self.assertEqual((code, answer["pressure"]["ready"]), (200, "2"))
+        code, _, answer = rest(f"{base}/documents/d", b"", method="DELETE")
+        self.assertEqual((code, answer["document"]["state"]), (200, "DOCUMENT_STATE_DELETED"))
+
+    def test_rest_refuses_what_it_does_not_know(self):
+        for method, path, code, says in (
+            ("GET", "/v1/collections/x:search?q=a&topK=3", 400, 'no parameter "topK"'),
+            ("GET", "/v1/collections/x:search?q=a&k=many", 400, "k must be a number"),
+            ("PUT", "/v1/collections/x/documents/d?wait=3s", 400, 'no parameter "wait"'),
+            ("DELETE", "/v1/collections/x/documents/d?force", 400, 'no parameter "force"'),
+            ("GET", "/v1/pressure?of=x", 400, 'no parameter "of"'),
+            ("GET", "/v1/collections/x/documents", 404, "there are POST /v1/collections/{id}/documents"),
+            ("GET", "/v1/nothing", 404, "GET /v1/pressure"),
+        ):
+            with self.subTest(path=path):
+                status, _, answer = self.suite.json(path, b"", method=method)
+                self.assertEqual(status, code, answer)
+                self.assertIn(says, answer["message"])
+
     def test_failures_have_connects_shape(self):
         code, headers, answer = self.post(
             "DocumentService/GetDocument", {"collectionId": "nowhere", "documentId": "d"},

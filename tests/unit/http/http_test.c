@@ -48,8 +48,11 @@ echo(weir_http_request *request)
     const char *header = weir_http_header(request, "x-ping");
     const weir_bytes body = weir_http_body(request);
 
-    snprintf(text, sizeof text, "%s %s q=%s x-ping=%s body=%.*s peer=%d", weir_http_method(request),
-        weir_http_path(request), q != NULL ? q : "-", header != NULL ? header : "-", (int)body.size,
+    const char *other = weir_http_query_other(request, (const char *const[]){ "q", "x", NULL });
+
+    snprintf(text, sizeof text, "%s %s q=%s other=%s x-ping=%s body=%.*s peer=%d",
+        weir_http_method(request), weir_http_path(request), q != NULL ? q : "-",
+        other != NULL ? other : "-", header != NULL ? header : "-", (int)body.size,
         body.size > 0 ? (const char *)body.data : "",
         strncmp(weir_http_peer(request), "127.0.0.1:", 10) == 0);
     const weir_http_header_line lines[] = { { "X-Pong", "yes" } };
@@ -178,7 +181,16 @@ the_handler_sees_the_whole_request(void **state)
     assert_in(answer, "HTTP/1.1 201 ");
     assert_in(answer, "X-Pong: yes");
     assert_in(answer, "Content-Type: text/plain");
-    assert_in(answer, "POST /a%2Fb q=two words! x-ping=p body=hello peer=1");
+    assert_in(answer, "POST /a%2Fb q=two words! other=- x-ping=p body=hello peer=1");
+}
+
+static void
+a_name_that_is_not_expected_in_the_query_is_found(void **state)
+{
+    assert_in(ask("GET /?x=1&b%20c=2&q HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+        "GET / q= other=b c");
+    assert_in(ask("GET /?q=a%26b=c&x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"),
+        "GET / q=a&b=c other=-");
 }
 
 static void
@@ -377,6 +389,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(the_handler_sees_the_whole_request),
+        CASE(a_name_that_is_not_expected_in_the_query_is_found),
         CASE(a_chunked_body_is_joined),
         CASE(a_declared_body_over_the_limit_is_413_before_it_is_read),
         CASE(a_chunked_body_over_the_limit_is_413),
