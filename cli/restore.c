@@ -27,6 +27,7 @@
 #include "common/base/failpoint.h"
 #include "common/base/id.h"
 #include "common/base/random.h"
+#include "common/store/store.h"
 
 enum { MARKER_BYTES = 16 };
 
@@ -206,6 +207,20 @@ stage(restore *it, weir_service_id service)
     return backup_copy(it->self->arena, it->dir, backup_find(it->manifest, service), to);
 }
 
+/* Damage in its log, too, is then what there is. */
+static cli_exit
+keep_in_place(const restore *it)
+{
+    const char *path = weir_arena_printf(it->self->arena, "%s/%s", it->data_dir,
+        weir_service_name(WEIR_SERVICE_GATEWAY));
+    weir_error error = { .code = WEIR_OK };
+
+    if (weir_store_take_as_it_is(path, &error) == WEIR_OK)
+        return CLI_OK;
+    cli_complain("%s", error.message);
+    return CLI_ERROR;
+}
+
 /* The gateway's own database stays where it is when there is no other. */
 static cli_exit
 put_in_place(restore *it, weir_service_id service)
@@ -215,7 +230,7 @@ put_in_place(restore *it, weir_service_id service)
     cli_exit result = CLI_OK;
 
     if (it->dir == NULL && service == WEIR_SERVICE_GATEWAY)
-        return CLI_OK;
+        return keep_in_place(it);
     result = move_aside(it, service);
     if (WEIR_FP_FAILS("restore.aside"))
         return CLI_ERROR;

@@ -81,7 +81,8 @@ say_damage(const weir_service *service, const weir_error *cause, weir_error *ret
 {
     if (service->spec->id == WEIR_SERVICE_GATEWAY)
         weir_error_set(ret_error, WEIR_CORRUPT,
-            "the database in %s/%s is damaged; restore it from a backup with `weir restore` (%s)",
+            "the database in %s/%s is damaged; restore it from a backup with `weir restore`, or, "
+            "if only its log is, make do with the rest: `weir restore --in-place` (%s)",
             service->data_dir, service->name, cause->message);
     else
         weir_error_set(ret_error, WEIR_CORRUPT,

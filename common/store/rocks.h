@@ -8,10 +8,12 @@
 
 #include "common/store/folder.h"
 #include "common/store/ops.h"
+#include "common/store/synced.h"
 
 typedef struct rocks_store {
     weir_store base;
     weir_folder folder;
+    weir_synced synced;
     rocksdb_t *db;
     rocksdb_options_t *options;
     rocksdb_block_based_table_options_t *table;

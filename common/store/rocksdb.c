@@ -383,8 +383,13 @@ rocks_commit(weir_store *store, weir_batch *batch, bool sync, weir_error *reterr
 
     count_nothing();
     fill_batch(filled, &batch_of(batch)->writes);
+    /* Each change has a number.  What others write meanwhile only makes `last` less than it is. */
+    const uint64_t last =
+        rocksdb_get_latest_sequence_number(self->db) + (uint64_t)rocksdb_writebatch_count(filled);
     rocksdb_write(self->db, sync ? self->write_synced : self->write_unsynced, filled, &message);
     rocksdb_writebatch_clear(filled);
+    if (sync && message == NULL)
+        weir_synced_note(&self->synced, last);
     return write_result(self, message, reterr);
 }
 

@@ -1,8 +1,9 @@
 /*
  * rocksdb_open.c - opening: the folder, the options, the first create, the schema.
  *
- * Order: lock the folder, refuse a full disk, create what is not there, open, compare the schema,
- * lay the ballast.  No record of a folder that is refused is changed.
+ * Order: lock the folder, refuse a full disk, create what is not there, open, compare what is there
+ * with what was synced, compare the schema, lay the ballast.  No record of a folder that is refused
+ * is changed.
  */
 #include "common/base/assert.h"
 #include "common/store/rocks.h"
@@ -301,6 +302,36 @@ create(rocks_store *self, const weir_store_options *wanted, weir_error *reterr)
     return code == WEIR_OK ? weir_folder_publish_new(&self->folder, reterr) : code;
 }
 
+/* Before the first write, which would hide what is missing. */
+static weir_code
+check_synced(const rocks_store *self, uint64_t synced, weir_error *reterr)
+{
+    const uint64_t number = rocksdb_get_latest_sequence_number(self->db);
+
+    if (synced == WEIR_SYNCED_AS_IT_IS || number >= synced)
+        return WEIR_OK;
+    return weir_error_set(reterr, WEIR_CORRUPT,
+        "%s ends at change %llu, and %llu were on disk: its log is damaged, and acknowledged "
+        "changes are lost",
+        self->folder.db_path, (unsigned long long)number, (unsigned long long)synced);
+}
+
+static weir_code
+open_there(rocks_store *self, weir_error *reterr)
+{
+    const char *const path = self->folder.db_path;
+    const uint64_t synced = weir_synced_read(path);
+    weir_code code = synced == WEIR_SYNCED_AS_IT_IS ? WEIR_OK : weir_wal_check(path, reterr);
+
+    if (code == WEIR_OK)
+        code = open_at(self, path, false, reterr);
+    if (code == WEIR_OK)
+        code = check_synced(self, synced, reterr);
+    if (code == WEIR_OK)
+        weir_synced_open(&self->synced, path);
+    return code;
+}
+
 static weir_code
 open_store(rocks_store *self, const weir_store_options *wanted, weir_error *reterr)
 {
@@ -311,10 +342,10 @@ open_store(rocks_store *self, const weir_store_options *wanted, weir_error *rete
     if (code != WEIR_OK)
         return code;
     make_options(self, wanted);
-    code = weir_folder_has_db(&self->folder) ? weir_wal_check(self->folder.db_path, reterr)
-                                             : create(self, wanted, reterr);
+    if (!weir_folder_has_db(&self->folder))
+        code = create(self, wanted, reterr);
     if (code == WEIR_OK)
-        code = open_at(self, self->folder.db_path, false, reterr);
+        code = open_there(self, reterr);
     if (code == WEIR_OK)
         code = check_schema(self, wanted, reterr);
     if (code == WEIR_OK)
@@ -333,6 +364,7 @@ weir_store_open(const weir_store_options *options, weir_store **ret_store, weir_
 
     self->base.ops = &weir_rocks_ops;
     self->folder.lock_fd = -1;
+    self->synced.fd = -1;
     const weir_code code = open_store(self, options, reterr);
 
     if (code == WEIR_OK)
@@ -358,6 +390,7 @@ weir_rocks_free(rocks_store *self)
         rocksdb_write_buffer_manager_destroy(self->write_buffers);
         rocksdb_cache_destroy(self->cache);
     }
+    weir_synced_close(&self->synced);
     weir_folder_close(&self->folder); /* the lock last */
     weir_free(self);
 }

@@ -50,6 +50,13 @@ typedef struct weir_store_options {
 weir_code weir_store_open(const weir_store_options *options, weir_store **ret_store,
     weir_error *reterr) WEIR_MUST_CHECK;
 
+/*
+ * Let the next open of the closed store in `path` make do with what its log still has, instead of
+ * refusing damage in it; from the first synced commit on nothing is made do with.  Tables are read
+ * as strictly as ever.  WEIR_STORE_IO.
+ */
+weir_code weir_store_take_as_it_is(const char *path, weir_error *reterr) WEIR_MUST_CHECK;
+
 /* The in-memory store.  It lives until closed; weir_store_mem_* below drive its faults. */
 weir_store *weir_store_mem_create(void);
 

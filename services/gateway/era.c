@@ -422,14 +422,16 @@ on_alarm(gateway_core *core, weir_stage *stage, weir_service_id service,
 }
 
 /* A receiver knows more of this database than it holds: acknowledged work is gone from it, and no
- * one else has that.  After a restore the peers know more too, and are made to forget it. */
+ * one else has that.  After a restore the peers may know more too, until they have taken the RESET
+ * that makes them forget it; a link that opened since (it was seeded) knows of this life alone. */
 static bool
-was_put_back(const gateway_core *core, const weir_link_tx_status *status)
+was_put_back(const gateway_core *core, weir_service_id peer, const weir_link_tx_status *status)
 {
     static const uint8_t none[GATEWAY_RESTORED_ID_SIZE];
+    const bool is_restored = memcmp(core->restored_id, none, sizeof none) != 0;
 
     return status->alarm_lost == WEIR_LINK_LOST_OWN &&
-        memcmp(core->restored_id, none, sizeof none) == 0;
+        (!is_restored || core->known[peer].seeded_era > 0);
 }
 
 weir_code
@@ -441,7 +443,7 @@ gateway_on_link_news(gateway_core *core, weir_stage *stage, weir_link_kind link,
 
     weir_stage_link_status(stage, link, &status);
     const weir_service_id to = weir_link_spec_of(link)->to;
-    if ((news & WEIR_LINK_NEWS_ALARM) != 0 && was_put_back(core, &status))
+    if ((news & WEIR_LINK_NEWS_ALARM) != 0 && was_put_back(core, to, &status))
         return weir_error_set(reterr, WEIR_CORRUPT,
             "the gateway's database is older than it was: restore a backup with `weir restore`, or "
             "make do with what is in it: `weir restore --in-place` (towards the %s: %s)",

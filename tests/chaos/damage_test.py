@@ -5,10 +5,13 @@ the damage has no effect; or the service heals; or it stops, and its log says in
 to do. What clients are told meanwhile is right or no answer. WEIR_SEED picks the bytes.
 """
 
+import collections
 import glob
 import os
 import random
 import shutil
+import struct
+import subprocess
 import sys
 import time
 
@@ -23,6 +26,34 @@ ALIKE = ("current", "options")
 SAMPLE = 12
 GONE, BAD, PLAIN = range(0, 20), range(20, 30), range(30, DOCUMENTS)
 WORDS = "mill brook wheel stone grain sack dust weir river bridge".split()
+
+
+WalRecord = collections.namedtuple("WalRecord", "sequence count place size")
+
+
+def wal_records(path):
+    """The commits of one of RocksDB's logs, in the layout that common/store/wal.c describes."""
+    with open(path, "rb") as stream:
+        log = stream.read()
+    records, at, number = [], 0, None
+    while len(log) - at >= 11:
+        left = 32768 - at % 32768
+        if left < 11:  # no header fits into the block
+            at += left
+            continue
+        size, kind, its = struct.unpack_from("<HBI", log, at + 4)
+        number = its if number is None else number
+        if kind < 5 or its != number:  # what the file held when it had another name
+            break
+        if kind in (5, 6):  # the only or the first part of a batch
+            records.append(WalRecord(*struct.unpack_from("<QI", log, at + 11), at + 11, size))
+        at += 11 + size
+    return records
+
+
+def synced_of(folder):
+    with open(os.path.join(folder, "SYNCED"), "rb") as stream:
+        return int.from_bytes(stream.read(8), "big")
 
 
 def text_of(index):
@@ -71,6 +102,27 @@ class DamageTest(ChaosTest):
                 outcomes.append(self.one(pristine, service, "log", path, DOCUMENTS))
         self.report(outcomes)
 
+    def test_a_flipped_byte_at_either_end_of_a_log_is_found(self):
+        """Nothing in a log tells its end from damage there."""
+        pristine = self.keep_pristine()
+        for service in reversed(harness.SERVICES):
+            path = max(glob.glob(os.path.join(pristine, service, "db", "*.log")))
+            records = wal_records(path)
+            synced = synced_of(os.path.dirname(path))
+            last = max(record for record in records if record.sequence <= synced)
+            self.assertEqual(last.sequence + last.count - 1, synced, f"the last synced commit of {service}")
+            for record in (records[0], last):
+                places = (record.place, record.place + record.size)
+                kind, outcome = self.one(pristine, service, "log", path, DOCUMENTS, places)
+                self.assertEqual((kind, outcome), ("log", "stopped"))
+        self.make_do()
+
+    def make_do(self):
+        """The gateway's log has lost its last commit: all before that comes back."""
+        words = [harness.WEIR, "restore", "--in-place", "--data", self.suite.data]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        self.assertEqual(self.start_and_look("gateway", DOCUMENTS), "healed")
+
     def keep_pristine(self):
         """Copies of all databases after a SIGKILL."""
         self.stop_all()
@@ -79,12 +131,13 @@ class DamageTest(ChaosTest):
             shutil.copytree(self.suite.database(service), os.path.join(pristine, service))
         return pristine
 
-    def one(self, pristine, service, kind, path, documents):
+    def one(self, pristine, service, kind, path, documents, places=None):
+        """`places`: from where to where in the file the byte is; else in its middle."""
         for name in harness.SERVICES:
             shutil.rmtree(self.suite.database(name), ignore_errors=True)
             shutil.copytree(os.path.join(pristine, name), self.suite.database(name))
             open(self.suite.log_path(name), "w", encoding="utf-8").close()
-        place = self.flip(os.path.join(self.suite.database(service), "db", os.path.basename(path)))
+        place = self.flip(os.path.join(self.suite.database(service), "db", os.path.basename(path)), places)
         what = f"{service} {kind} {os.path.basename(path)} at {place}"
         try:
             outcome = self.start_and_look(service, documents)
@@ -95,10 +148,10 @@ class DamageTest(ChaosTest):
         print(f"{what}: {outcome}", flush=True)
         return kind, outcome.split(":")[0]
 
-    def flip(self, path):
+    def flip(self, path, places):
         with open(path, "r+b") as stream:
             size = stream.seek(0, os.SEEK_END)
-            place = self.generator.randrange(size * 1 // 4, max(size * 3 // 4, 1))
+            place = self.generator.randrange(*(places or (size * 1 // 4, max(size * 3 // 4, 1))))
             stream.seek(place)
             byte = stream.read(1)
             stream.seek(place)

@@ -8,11 +8,12 @@ is what the history checker judges. WEIR_SEED picks the run, WEIR_DOCUMENTS its 
 import os
 import random
 import shutil
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from rig import ChaosTest, harness  # noqa: E402  pylint: disable=wrong-import-position
+from rig import COLLECTION, ChaosTest, harness  # noqa: E402  pylint: disable=wrong-import-position
 
 SEED = int(os.environ.get("WEIR_SEED", random.SystemRandom().randrange(1 << 32)))
 DOCUMENTS = int(os.environ.get("WEIR_DOCUMENTS", "300"))
@@ -92,10 +93,32 @@ class VolumesTest(ChaosTest):
         copy = self.copy("gateway")
         self.job.finish()
         self.settle(self.suite, self.client)
+        self.see_it_refused(copy)
+        self.make_do()
+        copy = self.copy("gateway")
+        for index in range(20):
+            self.client.stubborn("IngestDocument", collection_id=COLLECTION, document_id=f"later{index}", text="Later.")
+        self.settle(self.suite, self.client)
+        self.see_it_refused(copy)
+
+    def see_it_refused(self, copy):
+        self.suite.let_end("gateway")
+        open(self.suite.log_path("gateway"), "w", encoding="utf-8").close()
         self.bring_back("gateway", copy)
         self.suite.let_end("gateway")
         self.assertEqual(self.suite.processes["gateway"].wait(30), 70)
         self.assertIn("older than it was: restore a backup", self.suite.log_of("gateway"))
+
+    def make_do(self):
+        """As the sentence says, with what is in it."""
+        for service in INNER:
+            self.suite.stop(service)
+        words = [harness.WEIR, "restore", "--in-place", "--data", self.suite.data]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        for service in harness.SERVICES:
+            self.suite.begin(service)
+        self.suite.wait_serving()
+        self.settle(self.suite, self.client)
 
     def copy(self, service):
         """Its database as it is now, from a moment when it was stopped."""

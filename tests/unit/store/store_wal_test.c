@@ -142,6 +142,192 @@ flip(const char *folder, double share)
     globfree(&found);
 }
 
+enum { HEADER = 11, OF_THIS_LOG = 5 };
+
+/* Where the records of the newest log begin; those of the log that it once was are not counted. */
+static size_t
+read_places(const char *folder, long *places, size_t most, char *path)
+{
+    char pattern[200];
+    glob_t found = { 0 };
+    uint8_t header[HEADER];
+    size_t count = 0;
+    uint32_t number = 0;
+
+    snprintf(pattern, sizeof pattern, "%s/db/*.log", folder);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    snprintf(path, 300, "%s", found.gl_pathv[found.gl_pathc - 1]);
+    globfree(&found);
+    FILE *stream = fopen(path, "r");
+    assert_non_null(stream);
+    for (long at = 0; count < most; count++) {
+        assert_int_equal(fseek(stream, at, SEEK_SET), 0);
+        if (fread(header, 1, sizeof header, stream) != sizeof header || header[6] < OF_THIS_LOG)
+            break;
+        const uint32_t its = (uint32_t)header[7] | (uint32_t)header[8] << 8 |
+            (uint32_t)header[9] << 16 | (uint32_t)header[10] << 24;
+        number = count == 0 ? its : number;
+        if (its != number)
+            break;
+        places[count] = at;
+        at += HEADER + (header[4] | header[5] << 8);
+    }
+    fclose(stream);
+    return count;
+}
+
+static void
+flip_at(const char *path, long place)
+{
+    FILE *stream = fopen(path, "r+");
+
+    assert_non_null(stream);
+    assert_int_equal(fseek(stream, place, SEEK_SET), 0);
+    const int byte = fgetc(stream);
+    assert_int_equal(fseek(stream, place, SEEK_SET), 0);
+    assert_int_equal(fputc(byte ^ 4, stream), byte ^ 4);
+    fclose(stream);
+}
+
+/* Few enough for one block.  from_end 0: the last record; COUNTED_FROM_START: the first. */
+enum { FEW = 20, COUNTED_FROM_START = 1000, LOG_PLACES = 100 };
+
+static void
+commit_few(const char *folder)
+{
+    const weir_store_options options = default_options(folder);
+    weir_store *store = NULL;
+
+    CHECK_OK(weir_store_open(&options, &store, &error));
+    for (int i = 0; i < FEW; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "key %d", i);
+        put_now(store, key, "a value of some length, so that the log grows", true);
+    }
+    weir_store_close(&store);
+}
+
+static weir_code
+open_again(const char *folder)
+{
+    const weir_store_options options = default_options(folder);
+    weir_store *store = NULL;
+    const weir_code code = weir_store_open(&options, &store, &error);
+
+    weir_store_close(&store);
+    return code;
+}
+
+static weir_code
+commit_few_flip_and_open(size_t from_end, bool forgets)
+{
+    char folder[128];
+    char path[300];
+    long places[LOG_PLACES];
+
+    scratch_make(folder);
+    commit_few(folder);
+    const size_t count = read_places(folder, places, LOG_PLACES, path);
+    assert_in_range(count, FEW, LOG_PLACES - 1);
+    const size_t index = from_end == COUNTED_FROM_START ? 0 : count - 1 - from_end;
+    flip_at(path, places[index] + HEADER + 20);
+    if (forgets) {
+        snprintf(path, sizeof path, "%s/db/SYNCED", folder);
+        assert_int_equal(remove(path), 0);
+    }
+    const weir_code code = open_again(folder);
+    scratch_remove(folder);
+    return code;
+}
+
+/* What is not told from the end of a log by the log alone. */
+static void
+a_flipped_bit_near_the_end_or_in_the_first_record_is_refused(void **state)
+{
+    static const size_t from_end[] = { 0, 1, FEW / 2, COUNTED_FROM_START };
+
+    for (size_t i = 0; i < sizeof from_end / sizeof from_end[0]; i++) {
+        CHECK_CODE(commit_few_flip_and_open(from_end[i], false), WEIR_CORRUPT);
+        assert_non_null(strstr(error.message, "its log is damaged"));
+        CHECK_OK(commit_few_flip_and_open(from_end[i], true)); /* else this proves nothing */
+    }
+}
+
+static void
+write_synced(const char *folder, uint64_t number, uint8_t flipped)
+{
+    uint8_t record[12];
+    char path[200];
+
+    weir_store_u64(record, number);
+    weir_store_u32(record + 8, weir_crc32c(0, weir_bytes_of(record, 8)));
+    record[3] ^= flipped;
+    snprintf(path, sizeof path, "%s/db/SYNCED", folder);
+    FILE *stream = fopen(path, "w");
+    assert_non_null(stream);
+    assert_int_equal(fwrite(record, 1, sizeof record, stream), sizeof record);
+    fclose(stream);
+}
+
+static void
+a_number_of_what_was_synced_that_is_damaged_or_old_says_nothing(void **state)
+{
+    char folder[128];
+
+    scratch_make(folder);
+    commit_few(folder);
+    CHECK_OK(open_again(folder));
+    write_synced(folder, 1, 0);
+    CHECK_OK(open_again(folder));
+    write_synced(folder, 1000000, 1);
+    CHECK_OK(open_again(folder));
+    write_synced(folder, 1000000, 0);
+    CHECK_CODE(open_again(folder), WEIR_CORRUPT);
+    scratch_remove(folder);
+}
+
+static void
+a_log_that_is_gone_is_refused(void **state)
+{
+    char folder[128];
+    char path[300];
+    long places[LOG_PLACES];
+
+    scratch_make(folder);
+    commit_few(folder);
+    assert_in_range(read_places(folder, places, LOG_PLACES, path), FEW, LOG_PLACES - 1);
+    assert_int_equal(remove(path), 0);
+    CHECK_CODE(open_again(folder), WEIR_CORRUPT);
+    scratch_remove(folder);
+}
+
+/* The damage is before enough whole records for the log itself to tell, and before the last. */
+static void
+a_damaged_log_is_made_do_with_when_that_is_asked_for_and_only_until_a_commit(void **state)
+{
+    char folder[128];
+    long places[LOG_PLACES];
+    char path[300];
+
+    scratch_make(folder);
+    for (int i = 0; i < 2; i++) {
+        const weir_store_options options = default_options(folder);
+        weir_store *store = NULL;
+
+        CHECK_OK(weir_store_open(&options, &store, &error));
+        for (int j = 0; j < LOG_PLACES / 2; j++)
+            put_now(store, "key", "value", true);
+        weir_store_close(&store);
+        assert_in_range(read_places(folder, places, LOG_PLACES, path), 50, LOG_PLACES - 1);
+        flip_at(path, places[3] + HEADER + 4);
+        CHECK_CODE(open_again(folder), WEIR_CORRUPT);
+        CHECK_OK(weir_store_take_as_it_is(folder, &error));
+        CHECK_OK(open_again(folder));
+        CHECK_OK(open_again(folder));
+    }
+    scratch_remove(folder);
+}
+
 static weir_code
 commit_flip_and_open(double share)
 {
@@ -181,6 +367,11 @@ main(void)
         cmocka_unit_test(the_end_of_a_log_is_no_damage),
         cmocka_unit_test(a_log_that_is_used_again_under_its_old_name_is_let_be),
         cmocka_unit_test(a_store_with_a_flipped_bit_in_its_log_is_refused),
+        cmocka_unit_test(a_flipped_bit_near_the_end_or_in_the_first_record_is_refused),
+        cmocka_unit_test(a_number_of_what_was_synced_that_is_damaged_or_old_says_nothing),
+        cmocka_unit_test(a_log_that_is_gone_is_refused),
+        cmocka_unit_test(
+            a_damaged_log_is_made_do_with_when_that_is_asked_for_and_only_until_a_commit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
