@@ -20,8 +20,8 @@
  *   error   the surrounding code takes the way of its errors (WEIR_INJECTED)
  *   error:5%@SEED
  *           the same at each hit with that chance (0.0001 to 100 %, SEED is 1 if left out), for
- * good; which hits fail follows from the name, the seed and the number of the hit, which goes on
- *           over restarts if there is a table
+ *           good; which hits fail follows from the name, the seed and the number of the hit, which
+ *           goes on over restarts if there is a table
  *   pause   sleeps at each hit
  *
  * Threads: any.

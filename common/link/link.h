@@ -11,9 +11,11 @@
  *   'a'                                     IdentityRecord
  *   'c' link u32                            LinkRxRecord     (receiver)
  *   'l' link u32                            LinkTxRecord     (sender)
- *   'o' link u32, seq u64                   packed Row + CRC32C over link, seq, row (sender's
- * outbox) A crash at any instruction leaves whole batches only; weir_link_*_start rebuilds
- * everything in memory.
+ *   'o' link u32, seq u64                   packed Row, then CRC32C over link, seq and row
+ *                                           (the sender's outbox)
+ *
+ * A crash at any instruction leaves whole batches only; weir_link_*_start rebuilds everything in
+ * memory.
  *
  * Threads: one, the core's.  Frames leave only after weir_link_*_committed (R1: a sequence number
  * never leaves the process before its own commit is synced; asserted).

@@ -1,9 +1,10 @@
 /*
  * weir-embedder: owns one edge of the lifecycle, CHUNKED -> EMBEDDED.
  *
- *   takes   rows of chunks (ingest); texts of searches (gateway, over the Unix socket, in a lane of
- * their own) writes  link cursors, deferred rows, the vector cache, rows of vectors sends   chunks
- * with their vectors to the indexer; EMBEDDED and failures to the reconciler
+ *   takes   rows of chunks (ingest); texts of searches (gateway, over the Unix socket, in a lane
+ *           of their own)
+ *   writes  link cursors, deferred rows, the vector cache, rows of vectors
+ *   sends   chunks with their vectors to the indexer; EMBEDDED and failures to the reconciler
  *
  * Nothing is lost if this process dies at any line: a row is unsettled at ingest, deferred here
  * with the count of its attempts, or its vectors are in the outbox.  While the built-in model is

@@ -4,23 +4,26 @@
  * Integers are big-endian, so byte order is numeric order; strings hold no NUL and end with one.
  * Lines are in sort order.
  *
- *   key                                                      value               written by
- *   'B' lane u8, tenant NUL, number u64                      BacklogRecord       accept, retry,
- * re-drive; dispatch deletes 'C' tenant NUL, collection_id NUL CollectionRecord    create 'D'
- * collection_no u64, document_id NUL                   DocumentRecord      accept, delete, ready,
- * deleted 'E' collection_no u64                                    tenant NUL, collection_id NUL
- * create 'G'                                                      SuiteRecord         accept, loss
- *   'N' collection_no u64                                    CountersRecord      whatever changes a
- * state 'Q' tenant NUL, method u8, request_id                    RequestRecord       accept,
- * delete, retry, create 'R' collection_no u64, document_id NUL, revision u64     RevisionRecord
- * whatever changes a state 'S' collection_no u64, document_id NUL, revision u64     source bytes
- * accept; superseded and deleted delete 'U' unready_no u64 UnreadyRecord       whatever changes a
- * state 'W' change_no u64                                        ChangeRecord        whatever
- * changes a state
- *   'A'                                                      AuditRecord         the audit
- *   'I' number u64                                           InconsistencyRecord the audit, resolve
- *   'J' collection_no u64, document_id NUL, revision u64, evidence u8            number u64 of its
- *                                                                                'I'; likewise
+ *   key                                       value                written by
+ *   'A'                                       AuditRecord          the audit
+ *   'B' lane u8, tenant NUL, number u64       BacklogRecord        accept, retry, re-drive;
+ *                                                                  dispatch deletes
+ *   'C' tenant NUL, collection_id NUL         CollectionRecord     create
+ *   'D' collection_no u64, document_id NUL    DocumentRecord       accept, delete, ready, deleted
+ *   'E' collection_no u64                     tenant NUL,          create
+ *                                             collection_id NUL
+ *   'G'                                       SuiteRecord          accept, loss
+ *   'I' number u64                            InconsistencyRecord  the audit, resolve
+ *   'J' collection_no u64, document_id NUL,   number u64 of its    the audit, resolve
+ *       revision u64, evidence u8             'I'
+ *   'N' collection_no u64                     CountersRecord       whatever changes a state
+ *   'Q' tenant NUL, method u8, request_id     RequestRecord        each write with a request_id
+ *   'R' collection_no u64, document_id NUL,   RevisionRecord       whatever changes a state
+ *       revision u64
+ *   'S' collection_no u64, document_id NUL,   source bytes         accept; superseded and deleted
+ *       revision u64                                               delete
+ *   'U' unready_no u64                        UnreadyRecord        whatever changes a state
+ *   'W' change_no u64                         ChangeRecord         whatever changes a state
  *
  * K1 each 'D' names an 'R' (newest_revision).  K2 each 'R' in PENDING, PROCESSING, READY or FAILED
  * that is no delete has its 'S'.  K3 each 'R' in PENDING has one 'B'.  K4 'N' counts 'R' by state.

@@ -1,10 +1,11 @@
 /*
  * weir-gateway: owns one edge of a document's life, nothing -> ACCEPTED, and every public RPC.
  *
- *   takes    documents, deletes and retries over gRPC and JSON; READY, deletes, raises and give-ups
- * over links writes   revision, source, request id, change log and backlog (or outbox) in one
- * synced batch, before it answers sends    documents to ingest, deletes and seeds to the indexer,
- * events to the reconciler
+ *   takes   documents, deletes and retries over gRPC and JSON; READY, deletes, raises and give-ups
+ *           over links
+ *   writes  revision, source, request id, change log and backlog (or outbox) in one synced batch,
+ *           before it answers
+ *   sends   documents to ingest, deletes and seeds to the indexer, events to the reconciler
  *
  * Nothing is lost if this process dies at any line: what was answered is in the store, waiting
  * calls are asked again by their clients, and everything in memory is rebuilt from the store.

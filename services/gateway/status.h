@@ -1,5 +1,6 @@
 /*
- * status.h - the thread that looks at every other service once a second, and what it saw.
+ * status.h - the thread that looks at every other service each gateway.status_interval_ms, and what
+ * it saw.
  *
  * It tells the core which databases it met and which links stopped (that is how a lost volume is
  * noticed), and tells a service whose era is behind what the era is.  What it saw is kept for

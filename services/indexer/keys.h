@@ -11,8 +11,9 @@
  *   'K' collection_no u64, try, ordinal u32      ChunkRecord
  *   'M' collection_no u64, try                   IndexMetadataRecord
  *   'T' collection_no u64                        IndexCollectionRecord
- *   'V' collection_no u64, try, ordinal u32      the vectors of that chunk and those behind it, up
- * to 64: dimension x fp32 little-endian each; their CRC32C u32
+ *   'V' collection_no u64, try, ordinal u32      vectors of that chunk and of up to 63 behind it,
+ *                                                dimension x fp32 little-endian each; their CRC32C
+ *                                                u32
  *
  * Invariants (indexer_verify and indexer_core_test.c):
  *   K1  'D' names tries: at most one READY one, and staged ones; each has a 'K' and a vector for

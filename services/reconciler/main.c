@@ -12,7 +12,6 @@
 #include "common/base/clock.h"
 #include "services/reconciler/rpc.h"
 
-/* No weir_inconsistencies: nothing is audited yet, and a 0 would say that it was. */
 static const weir_metric_family reconciler_metrics[] = {
     { .name = "weir_dead_letters", .type = WEIR_GAUGE, .help = "Dead letters of all tenants." },
     { .name = "weir_endings",

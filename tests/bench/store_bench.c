@@ -3,8 +3,8 @@
  *
  *   store_bench [FOLDER]            the folder's disk is measured; default /var/tmp (/tmp is often
  *                                   memory)
- *   store_bench FOLDER SECONDS      documents of 2 KB in batches of 1024 for SECONDS, as long as
- * the accepts that are compared with it: flushes and compactions count
+ *   store_bench FOLDER SECONDS      documents of 2 KB in batches of 1024 for SECONDS: as long as
+ * the accepts that are compared with it, since flushes and compactions count
  *
  * Prints the p50 and p99 of fdatasync after a 4 KiB append, and the rate of synced records through
  * the store: what one committer thread could do with events that cost nothing.  Without SECONDS,

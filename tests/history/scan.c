@@ -1,7 +1,7 @@
 /*
  * scan.c - what the five databases of a stopped suite hold, as JSON lines.
  *
- * usage: weir-scan DATA_DIR          a database is opened, so no service may run on it
+ * usage: weir-scan DATA_DIR; a database is opened, so no service may run on it
  *
  * One table names every kind of record: its database, the tag of its key, what stands in the key
  * and how the value is read.  It is written from the tables in the keys.h files alone and shares no

@@ -1,9 +1,9 @@
 /*
  * store_edit.c - read and change the keys of a database of a stopped service: damage on purpose.
  *
- * usage: store-edit FOLDER SERVICE     keys and values are hex; the schema is the one that is there
+ * usage: store-edit FOLDER SERVICE; keys and values are hex, the schema is the one that is there
  *
- * Lines of standard input:   list PREFIX | put KEY VALUE | delete PREFIX | copy PREFIX NEW_PREFIX
+ * Lines of standard input: list PREFIX | put KEY VALUE | delete PREFIX | copy PREFIX NEW_PREFIX
  * `list` answers with lines of KEY and VALUE, then an empty one.  Exit 0, or 1 with a sentence.
  */
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /*
  * store_schema.c - make or raise a store to a schema, as another version of weir would leave it.
  *
- * usage: store-schema FOLDER SERVICE SCHEMA     exit 0, or 1 with a sentence
+ * usage: store-schema FOLDER SERVICE SCHEMA; exit 0, or 1 with a sentence
  */
 #include <stdio.h>
 #include <stdlib.h>

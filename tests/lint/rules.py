@@ -69,6 +69,9 @@ NEVER = {
     "system popen": "posix_spawn with an argument vector",
 }
 FUNCTION_LINES_MAX = 70
+# A row of a picture is indented in its comment; joined to the line before it, it is not.  Error codes with their
+# meaning may begin at the edge.
+BROKEN_PICTURE = re.compile(r"^ \* (?![A-Z_0-9]+ {2,})\S.*\S {3,}\S")
 COLUMNS = {".c": 100, ".h": 100, ".cc": 100, ".proto": 120, ".py": 120, ".cmake": 120, "": 120}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
@@ -204,4 +207,6 @@ def check_text(path, text):
             problems.append((number, "blanks at the end of the line"))
         if suffix in (".c", ".h", ".cc") and "\t" in line:
             problems.append((number, "a tab"))
+        if suffix in (".c", ".h", ".cc") and BROKEN_PICTURE.search(line):
+            problems.append((number, "a picture that the formatter has broken: keep its lines within the columns"))
     return problems

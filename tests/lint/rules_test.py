@@ -75,6 +75,12 @@ class Sizes(unittest.TestCase):
         self.assertEqual(rules.check_text("common/base/x.c", "x" * 100), [])
         self.assertIn("101 columns", messages(rules.check_text("common/base/x.c", "x" * 101)))
 
+    def test_a_broken_picture(self):
+        row = "'C' tenant NUL           CollectionRecord"
+        for line in (f" *   {row}", " * NO_MEMORY     there is none", f"/* {row} */", " * a sentence.  Another one"):
+            self.assertEqual(rules.check_text("common/base/x.h", line), [], line)
+        self.assertIn("picture", messages(rules.check_text("common/base/x.h", f" * deletes {row}")))
+
 
 class Words(unittest.TestCase):
     def test_unfinished_work_is_found(self):

@@ -2,7 +2,8 @@
  * json_pipe: common/json behind a pipe, for differential.py.
  *
  *   in   OPERATION TYPE HEX    e: protobuf to JSON, E: with defaults, p: pretty; d: JSON to
- * protobuf out  ok HEX                or: error CODE FIELD MESSAGE
+ *                              protobuf
+ *   out  ok HEX                or: error CODE FIELD MESSAGE
  */
 #include <stdio.h>
 #include <stdlib.h>
