@@ -292,8 +292,10 @@ static weir_code
 core_round_end(void *self, weir_stage *stage, weir_error *reterr)
 {
     gateway_core *core = self;
-    weir_code code = gateway_open_gate(core, stage, reterr);
+    weir_code code = gateway_seed_again(core, stage, reterr);
 
+    if (code == WEIR_OK)
+        code = gateway_open_gate(core, stage, reterr);
     if (code == WEIR_OK)
         code = gateway_dispatch(core, stage, reterr);
     if (code == WEIR_OK)

@@ -259,6 +259,9 @@ weir_code gateway_on_peer_status(gateway_core *core, weir_stage *stage, const we
 /* At the start, after a restore: the other databases count as lost. */
 weir_code gateway_take_restore(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
+/* At the end of a round: seed the indexer for an era that was raised while its link was open. */
+weir_code gateway_seed_again(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
 /* At the end of a round: tell a start of the indexer that both of its links are clean, once they
  * are. */
 weir_code gateway_open_gate(gateway_core *core, weir_stage *stage,

@@ -3,9 +3,10 @@
  *
  * The gateway learns of a loss from the answers to its own HELLOs and from the once-a-second look
  * at every service.  It commits era + 1 with the database that is now in force, resets its own
- * links to it, seeds the indexer (era, tombstones, FAILED revisions), opens the gate, and re-drives
- * under new epochs: what was not over, and after a lost indexer also what was READY.  Every step is
- * idempotent by (service, store_id): a crash between two rounds goes on where it stood.
+ * links to it, seeds the indexer whichever volume was lost (era, tombstones, FAILED revisions),
+ * opens the gate, and re-drives under new epochs: what was not over, and after a lost indexer also
+ * what was READY.  Every step is idempotent by (service, store_id): a crash between two rounds goes
+ * on where it stood.
  *
  * A lost reconciler raises the era as well.  That costs a re-drive of what is under way, and saves
  * a second kind of RESET.
@@ -225,6 +226,25 @@ seed(gateway_core *core, weir_stage *stage, weir_link_kind link, weir_service_id
     core->known[service].seeded_era = weir_stage_era(stage);
     core->suite_changed = true;
     return code;
+}
+
+/* Whatever was lost, the indexer is told again what it has promised: a rollback that takes its
+ * promises and the reconciler's memory of them to the same moment is seen between no two of their
+ * links, only by the gateway, and there as a loss of the reconciler alone.  Begins in the round
+ * after the raise, as the re-drive does; a link that is not open yet is seeded when it opens. */
+weir_code
+gateway_seed_again(gateway_core *core, weir_stage *stage, weir_error *reterr)
+{
+    const weir_service_id service = WEIR_SERVICE_INDEXER;
+    weir_link_tx_status to;
+
+    if (core->redrive_is_fresh || core->known[service].seeded_era >= weir_stage_era(stage))
+        return WEIR_OK;
+    weir_stage_link_status(stage, WEIR_LINK_GATEWAY_INDEXER, &to);
+    if (to.state != WEIR_LINK_OPEN ||
+        memcmp(core->known_id[service], to.peer_store_id, WEIR_STORE_ID_SIZE) != 0)
+        return WEIR_OK;
+    return seed(core, stage, WEIR_LINK_GATEWAY_INDEXER, service, reterr);
 }
 
 static weir_code

@@ -8,8 +8,8 @@
  *
  * An answer counts only for the epoch that was asked.  What the gateway drops (another epoch began,
  * the revision is over) is forgotten here.  A loss may take a row with it that was asked and not
- * answered, so after a raise of the era everything that is open is asked again; asking twice
- * changes nothing.
+ * answered, or the promise of the indexer, so after a raise of the era everything that is open is
+ * asked again, from the revoke on; asking twice changes nothing.
  */
 #include "common/base/assert.h"
 #include "common/base/failpoint.h"
@@ -322,8 +322,7 @@ ask_one_again(reconciler_core *core, weir_stage *stage, weir_bytes key, weir_byt
     event.document_id = (char *)(uintptr_t)id.document_id;
     event.revision = id.revision;
     event.epoch = ending->epoch;
-    return ending->step == STEP(GIVING_UP) ? ask_give_up(core, stage, &event, ending, reterr)
-                                           : ask_revoke(core, stage, &event, ending, reterr);
+    return ask_revoke(core, stage, &event, ending, reterr);
 }
 
 weir_code

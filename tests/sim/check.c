@@ -413,29 +413,90 @@ sim_check_now(sim_world *world)
 /* ---- settled ---- */
 
 static bool
-links_are_empty(sim_world *world, char *why, size_t why_size)
+all_are_up(sim_world *world, weir_stage_status *status, char *why, size_t why_size)
 {
     for (int service = 1; service < WEIR_SERVICE_COUNT; service++) {
-        weir_stage_status status;
-
         if (world->nodes[service].stage == NULL) {
             snprintf(why, why_size, "%s is down", weir_service_name((weir_service_id)service));
             return false;
         }
-        weir_stage_status_read(world->nodes[service].stage, &status);
-        for (uint32_t i = 0; i < status.link_count; i++) {
-            const weir_stage_link_view *view = &status.links[i];
-            if (!view->sender ||
-                (view->tx.state == WEIR_LINK_OPEN && view->tx.acked + 1 == view->tx.next))
-                continue;
-            snprintf(why, why_size, "link %s: state %d, acked %llu, next %llu, credit %u %s",
-                weir_link_spec_of(view->kind)->name, (int)view->tx.state,
-                (unsigned long long)view->tx.acked, (unsigned long long)view->tx.next,
-                view->tx.credit, view->tx.alarm);
-            return false;
-        }
+        weir_stage_status_read(world->nodes[service].stage, &status[service]);
     }
     return true;
+}
+
+static const weir_link_rx_status *
+receiver_of(const weir_stage_status *status, weir_link_kind kind)
+{
+    for (uint32_t i = 0; i < status->link_count; i++)
+        if (status->links[i].kind == kind && !status->links[i].sender)
+            return &status->links[i].rx;
+    return NULL;
+}
+
+/* Both ends say so, and have met in their present starts: what a sender holds of an earlier start
+ * of the receiver, or of an ack that was late, says nothing of a volume that was put back since. */
+static bool
+is_link_empty(const weir_link_tx_status *tx, const weir_link_rx_status *rx,
+    const weir_link_identity *receiver)
+{
+    return tx->state == WEIR_LINK_OPEN && tx->acked + 1 == tx->next && rx != NULL &&
+        rx->cursor == tx->acked &&
+        memcmp(tx->peer_store_id, receiver->store_id, WEIR_STORE_ID_SIZE) == 0 &&
+        memcmp(tx->peer_boot_random, receiver->boot_random, WEIR_BOOT_RANDOM_SIZE) == 0;
+}
+
+static bool
+links_are_empty(const weir_stage_status *status, char *why, size_t why_size)
+{
+    for (int service = 1; service < WEIR_SERVICE_COUNT; service++)
+        for (uint32_t i = 0; i < status[service].link_count; i++) {
+            const weir_stage_link_view *view = &status[service].links[i];
+            const weir_link_spec *spec = weir_link_spec_of(view->kind);
+            const weir_stage_status *to = &status[spec->to];
+            const weir_link_rx_status *rx = receiver_of(to, view->kind);
+
+            if (!view->sender || is_link_empty(&view->tx, rx, &to->identity))
+                continue;
+            snprintf(why, why_size,
+                "link %s: state %d, acked %llu, next %llu, cursor %llu, credit %u %s", spec->name,
+                (int)view->tx.state, (unsigned long long)view->tx.acked,
+                (unsigned long long)view->tx.next,
+                rx == NULL ? 0ULL : (unsigned long long)rx->cursor, view->tx.credit,
+                view->tx.alarm);
+            return false;
+        }
+    return true;
+}
+
+/* The gateway has looked at every service since its start, and each holds its era. */
+static bool
+all_are_of_one_era(const weir_stage_status *status, char *why, size_t why_size)
+{
+    const uint64_t era = status[WEIR_SERVICE_GATEWAY].era;
+
+    for (int service = WEIR_SERVICE_INGEST; service < WEIR_SERVICE_COUNT; service++)
+        if (status[service].era != era || status[service].applied_era != era) {
+            snprintf(why, why_size, "%s holds era %llu, and was told of %llu, not %llu",
+                weir_service_name((weir_service_id)service), (unsigned long long)status[service].era,
+                (unsigned long long)status[service].applied_era, (unsigned long long)era);
+            return false;
+        }
+    return true;
+}
+
+/* What was forgotten at a seeding is gone. */
+static bool
+is_swept(sim_world *world, char *why, size_t why_size)
+{
+    reconciler_published published;
+
+    reconciler_core_published(world->nodes[WEIR_SERVICE_RECONCILER].core, &published);
+    if (published.swept_era == published.seeded_era)
+        return true;
+    snprintf(why, why_size, "the reconciler was seeded for era %llu and has swept for %llu",
+        (unsigned long long)published.seeded_era, (unsigned long long)published.swept_era);
+    return false;
 }
 
 static bool
@@ -452,9 +513,11 @@ is_empty(sim_world *world, weir_service_id service, char tag, char *why, size_t 
 bool
 sim_is_settled(sim_world *world, char *why, size_t why_size)
 {
+    weir_stage_status status[WEIR_SERVICE_COUNT];
     gateway_published published;
 
-    if (!links_are_empty(world, why, why_size))
+    if (!all_are_up(world, status, why, why_size) || !links_are_empty(status, why, why_size) ||
+        !all_are_of_one_era(status, why, why_size) || !is_swept(world, why, why_size))
         return false;
     if (!indexer_gate_is_open(world->nodes[WEIR_SERVICE_INDEXER].core)) {
         snprintf(why, why_size, "the indexer's gate is closed");

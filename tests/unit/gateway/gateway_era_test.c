@@ -380,6 +380,93 @@ a_rolled_back_volume_raises_the_era_once(void **state)
     rig_destroy(&self);
 }
 
+static size_t
+count_of(const rig_peer *peer, Weir__Internal__V1__Row__PayloadCase payload)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < peer->row_count; i++)
+        count += peer->rows[i]->payload_case == payload;
+    return count;
+}
+
+static void
+assert_seeded_once(rig *self, uint64_t seeded_era)
+{
+    const rig_row *seed = last_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_SEED);
+
+    assert_int_equal(count_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_SEED), 1);
+    assert_true(seed->seed->done);
+    assert_int_equal(seed->era, seeded_era);
+    assert_int_equal(seed->seed->n_entries, 2);
+    assert_string_equal(seed->seed->entries[0]->document_id, "failed");
+    assert_int_equal(seed->seed->entries[0]->failed_epoch, 1);
+    assert_string_equal(seed->seed->entries[1]->document_id, "gone");
+    assert_int_equal(seed->seed->entries[1]->deleted_below, 2);
+}
+
+static void
+end_two_documents(rig *self)
+{
+    RIG_INGEST(self, .document_id = "failed");
+    RIG_INGEST(self, .document_id = "gone");
+    rig_settle(self);
+    rig_give_up(self, "failed", 1, 1);
+    rig_delete(self, "gone", NULL, false);
+    rig_deleted(self, "gone", 2);
+    self->indexer.row_count = 0;
+}
+
+static void
+lose_the_reconciler(rig *self)
+{
+    weir_stage_status status;
+
+    weir_stage_status_read(self->reconciler.stage, &status);
+    tell(self, "ingest", ingest_id, (said){ .era = era(self) });
+    tell(self, "ingest", ingest_id,
+        (said){ .regressed = "reconciler", .link_peer = "reconciler", .era = era(self) });
+}
+
+/* Simulator seeds 3217875 and 3789661: indexer and reconciler were rolled back to one moment, which
+ * no link between them shows, and the indexer's promises were gone. */
+static void
+an_indexer_that_runs_is_seeded_at_every_raise_of_the_era(void **state)
+{
+    rig *self = with_peers();
+
+    (void)state;
+    end_two_documents(self);
+    lose_the_reconciler(self);
+    rig_run_ms(self, 10000);
+    assert_int_equal(era(self), 2);
+    assert_seeded_once(self, 2);
+    rig_crash(self);
+    rig_run_ms(self, 10000);
+    assert_seeded_once(self, 2);
+    rig_check_store(self);
+    rig_destroy(&self);
+}
+
+static void
+an_indexer_that_is_away_at_a_raise_is_seeded_when_it_comes(void **state)
+{
+    rig *self = with_peers();
+
+    (void)state;
+    end_two_documents(self);
+    rig_peer_stop(self, &self->indexer);
+    lose_the_reconciler(self);
+    rig_crash(self);
+    rig_run_ms(self, 10000);
+    assert_int_equal(era(self), 2);
+    assert_int_equal(count_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_SEED), 0);
+    rig_peer_start(self, &self->indexer);
+    rig_run_ms(self, 20000);
+    assert_seeded_once(self, 2);
+    rig_destroy(&self);
+}
+
 /* Simulator seed 1000219: the row was on its way when its indexer was rolled back. */
 static void
 a_ready_from_before_the_loss_of_the_indexer_ends_no_redrive(void **state)
@@ -549,6 +636,8 @@ main(void)
         cmocka_unit_test(a_document_accepted_in_the_round_of_a_loss_is_driven_again),
         cmocka_unit_test(the_status_of_the_embedder_tells_of_its_loss_once),
         cmocka_unit_test(a_rolled_back_volume_raises_the_era_once),
+        cmocka_unit_test(an_indexer_that_runs_is_seeded_at_every_raise_of_the_era),
+        cmocka_unit_test(an_indexer_that_is_away_at_a_raise_is_seeded_when_it_comes),
         cmocka_unit_test(a_ready_from_before_the_loss_of_the_indexer_ends_no_redrive),
         cmocka_unit_test(a_service_that_was_rolled_back_itself_is_the_lost_one),
         cmocka_unit_test(two_losses_at_once_are_both_decided),
