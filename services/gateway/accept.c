@@ -479,7 +479,7 @@ gateway_delete_all(gateway_core *core, weir_stage *stage, const revision_id *id,
     revision.is_delete = true;
     revision.create_time_ms = weir_stage_now_ms(stage);
     revision.delete_time_ms = weir_stage_now_ms(stage);
-    id->collection->counters.documents--;
+    gateway_take_off(id->collection, &id->collection->counters.documents, 1);
     id->collection->counters.accepted++;
     document->newest_revision = id->revision;
     document->deleted_below = id->revision;

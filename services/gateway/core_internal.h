@@ -154,6 +154,8 @@ collection_entry *gateway_find_collection_no(const gateway_core *core, uint64_t 
 weir_code gateway_add_collection(gateway_core *core, weir_bytes packed,
     collection_entry **ret_entry, weir_error *reterr) WEIR_MUST_CHECK;
 void gateway_count(gateway_core *core, collection_entry *collection);
+/* *count, of the collection, becomes less by n; one that is lower is wrong, and becomes 0. */
+void gateway_take_off(const collection_entry *collection, uint64_t *count, uint64_t n);
 enum { GATEWAY_COUNTERS = 10 };
 /* One of them, in the order of CountersRecord. */
 uint64_t *gateway_counter(counters_record *counters, size_t at);

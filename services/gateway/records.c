@@ -98,8 +98,8 @@ gateway_count(gateway_core *core, collection_entry *collection)
 
 /* A counter that is too low is wrong already, and the audit's to correct: no reason to end the
  * service for ever. */
-static void
-take_off(const collection_entry *collection, uint64_t *count, uint64_t n)
+void
+gateway_take_off(const collection_entry *collection, uint64_t *count, uint64_t n)
 {
     if (*count < n)
         weir_log(WEIR_LOG_ERROR, "counters.wrong",
@@ -116,17 +116,17 @@ move_count(gateway_core *core, collection_entry *collection, const revision_reco
     uint64_t *to_count = count_of(&collection->counters, to);
 
     if (from_count != NULL)
-        take_off(collection, from_count, 1);
+        gateway_take_off(collection, from_count, 1);
     if (to_count != NULL)
         (*to_count)++;
     core->pending_total += to == DOCUMENT_STATE(PENDING);
     core->processing_total += to == DOCUMENT_STATE(PROCESSING);
     if (revision->state == DOCUMENT_STATE(PENDING))
-        take_off(collection, &core->pending_total, 1);
+        gateway_take_off(collection, &core->pending_total, 1);
     if (revision->state == DOCUMENT_STATE(PROCESSING))
-        take_off(collection, &core->processing_total, 1);
+        gateway_take_off(collection, &core->processing_total, 1);
     if (revision->state == DOCUMENT_STATE(READY) && to != DOCUMENT_STATE(READY))
-        take_off(collection, &collection->counters.chunks, revision->chunk_count);
+        gateway_take_off(collection, &collection->counters.chunks, revision->chunk_count);
     if (revision->state != DOCUMENT_STATE(READY) && to == DOCUMENT_STATE(READY))
         collection->counters.chunks += revision->chunk_count;
     gateway_count(core, collection);
@@ -207,7 +207,7 @@ gateway_set_state(gateway_core *core, weir_stage *stage, const revision_id *id,
         move_count(core, id->collection, revision, state);
         if (revision->rebuilds && gateway_state_is_terminal(state)) {
             revision->rebuilds = false;
-            take_off(id->collection, &id->collection->counters.rebuilding, 1);
+            gateway_take_off(id->collection, &id->collection->counters.rebuilding, 1);
         }
         count_total(core, state);
         revision->state = state;

@@ -478,7 +478,8 @@ all_are_of_one_era(const weir_stage_status *status, char *why, size_t why_size)
     for (int service = WEIR_SERVICE_INGEST; service < WEIR_SERVICE_COUNT; service++)
         if (status[service].era != era || status[service].applied_era != era) {
             snprintf(why, why_size, "%s holds era %llu, and was told of %llu, not %llu",
-                weir_service_name((weir_service_id)service), (unsigned long long)status[service].era,
+                weir_service_name((weir_service_id)service),
+                (unsigned long long)status[service].era,
                 (unsigned long long)status[service].applied_era, (unsigned long long)era);
             return false;
         }

@@ -730,6 +730,21 @@ a_state_that_no_counter_knows_of_can_be_left(void **state)
 }
 
 static void
+a_document_that_no_counter_knows_of_can_be_deleted(void **state)
+{
+    rig *self = with_counted();
+
+    (void)state;
+    counters_of(self)->documents = 0;
+    (void)rig_delete(self, "d", "", false);
+    rig_settle(self);
+    assert_int_equal(counters_of(self)->documents, 0);
+    repair(self, count(self));
+    assert_null(count(self));
+    done(self);
+}
+
+static void
 counters_without_their_numbers_are_no_finding(void **state)
 {
     rig *self = with_ready();
@@ -770,6 +785,7 @@ main(void)
         cmocka_unit_test(what_changes_between_the_scan_and_the_correction_counts),
         cmocka_unit_test(what_two_have_found_is_corrected_once),
         cmocka_unit_test(a_state_that_no_counter_knows_of_can_be_left),
+        cmocka_unit_test(a_document_that_no_counter_knows_of_can_be_deleted),
         cmocka_unit_test(counters_without_their_numbers_are_no_finding),
     };
 
