@@ -430,6 +430,20 @@ is_foreign(auditor *self, gateway_look *look, const Weir__Internal__V1__IndexedD
     return code;
 }
 
+/* An indexer that has lost the record of a collection does not know whose it is. */
+static weir_code
+add_seen(auditor *self, gateway_look *look, page *into, const Weir__Internal__V1__DocumentRef *seen)
+{
+    const char *tenant = seen->tenant;
+    weir_code code = WEIR_OK;
+
+    if (tenant[0] == '\0')
+        code = find_tenant(self, look, seen->collection_no, &tenant);
+    if (code == WEIR_OK && tenant != NULL)
+        add_ref(self, into, tenant, seen->collection_no, seen->document_id);
+    return code;
+}
+
 static weir_code
 pick_foreign(auditor *self, const indexed_page *seen, bool only_lost, page *into)
 {
@@ -443,8 +457,8 @@ pick_foreign(auditor *self, const indexed_page *seen, bool only_lost, page *into
 
         if (!only_lost)
             code = is_foreign(self, &look, seen->documents[i], &foreign);
-        if (foreign)
-            add_ref(self, into, of->tenant, of->collection_no, of->document_id);
+        if (code == WEIR_OK && foreign)
+            code = add_seen(self, &look, into, of);
     }
     gateway_look_end(&look);
     return code;

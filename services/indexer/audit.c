@@ -189,7 +189,7 @@ add_document(walker *self, const indexer_key_parts *parts, const indexer_registe
     view->document->collection_no = parts->collection_no;
     view->document->document_id = weir_arena_strdup(arena, parts->owner.document_id);
     if (collection != NULL)
-        view->document->tenant = collection->tenant;
+        view->document->tenant = (char *)(uintptr_t)indexer_collection_tenant(collection);
     view->is_stray = record == NULL;
     if (record != NULL) {
         view->greatest_revision = greatest_revision(record);

@@ -6,6 +6,8 @@
 
 #include "common/base/assert.h"
 
+static char unknown_tenant[1];
+
 void
 indexer_collections_init(indexer_collections *collections)
 {
@@ -18,7 +20,8 @@ indexer_collections_fini(indexer_collections *collections)
 {
     for (size_t i = 0; i < collections->count; i++) {
         indexer_index_destroy(&collections->items[i]->index);
-        weir_free(collections->items[i]->tenant);
+        if (collections->items[i]->tenant != unknown_tenant)
+            weir_free(collections->items[i]->tenant);
         weir_free(collections->items[i]->fingerprint);
         weir_free(collections->items[i]);
     }
@@ -58,13 +61,34 @@ indexer_collections_find(indexer_collections *collections, uint64_t collection_n
     return item != NULL && item->collection_no == collection_no ? item : NULL;
 }
 
+const char *
+indexer_collection_tenant(const indexer_collection *collection)
+{
+    return __atomic_load_n(&collection->tenant, __ATOMIC_ACQUIRE);
+}
+
+bool
+indexer_collection_is_of(const indexer_collection *collection, const char *tenant)
+{
+    const char *its = indexer_collection_tenant(collection);
+
+    return its[0] == '\0' || strcmp(its, tenant) == 0;
+}
+
+void
+indexer_collection_set_tenant(indexer_collection *collection, const char *tenant)
+{
+    weir_assert(collection->tenant == unknown_tenant);
+    __atomic_store_n(&collection->tenant, weir_strdup(tenant), __ATOMIC_RELEASE);
+}
+
 indexer_collection *
 indexer_collections_find_for(indexer_collections *collections, uint64_t collection_no,
     const char *tenant)
 {
     indexer_collection *item = indexer_collections_find(collections, collection_no);
 
-    return item != NULL && strcmp(item->tenant, tenant) == 0 ? item : NULL;
+    return item != NULL && indexer_collection_is_of(item, tenant) ? item : NULL;
 }
 
 indexer_collection *
@@ -84,7 +108,7 @@ indexer_collections_put(indexer_collections *collections, uint64_t collection_no
 
     weir_assert(indexer_collections_find(collections, collection_no) == NULL);
     item->collection_no = collection_no;
-    item->tenant = weir_strdup(tenant);
+    item->tenant = tenant[0] != '\0' ? weir_strdup(tenant) : unknown_tenant;
     pthread_rwlock_wrlock(&collections->lock);
     const size_t at = lower_bound(collections, collection_no);
     collections->items =

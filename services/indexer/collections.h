@@ -16,7 +16,7 @@
 
 typedef struct indexer_collection {
     uint64_t collection_no;
-    char *tenant;
+    char *tenant;         /* "": not known; read it by indexer_collection_tenant */
     char *fingerprint;    /* NULL: no vector seen yet */
     indexer_index *index; /* NULL: no vector seen yet; read it by indexer_collection_index */
     int64_t lost_count;   /* atomic; documents with a lost_revision; see indexer_collection_lost */
@@ -38,6 +38,12 @@ indexer_collection *indexer_collections_find(indexer_collections *collections,
 /* The same for a read on behalf of a tenant: NULL for another tenant's too. */
 indexer_collection *indexer_collections_find_for(indexer_collections *collections,
     uint64_t collection_no, const char *tenant);
+/* "" where the record of the collection was damaged and no row has come since; then it is taken for
+ * anybody's: nothing of it is READY. */
+const char *indexer_collection_tenant(const indexer_collection *collection);
+bool indexer_collection_is_of(const indexer_collection *collection, const char *tenant);
+/* The core's: of one whose tenant is not known (asserted). */
+void indexer_collection_set_tenant(indexer_collection *collection, const char *tenant);
 /* The round is synced: a search that sees fewer losses from here on has a snapshot without them. */
 void indexer_collections_end_losses(indexer_collections *collections);
 /* Add one that is not known (asserted). */

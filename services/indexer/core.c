@@ -178,8 +178,11 @@ indexer_obtain_collection(indexer_core *core, weir_stage *stage, const indexer_r
     if (collection == NULL) {
         collection = indexer_collections_put(&core->collections, row->collection_no, row->tenant);
         indexer_put_collection(stage, collection);
+    } else if (collection->tenant[0] == '\0' && row->tenant[0] != '\0') {
+        indexer_collection_set_tenant(collection, row->tenant);
+        indexer_put_collection(stage, collection);
     }
-    *ret_collection = strcmp(collection->tenant, row->tenant) == 0 ? collection : NULL;
+    *ret_collection = indexer_collection_is_of(collection, row->tenant) ? collection : NULL;
     return WEIR_OK;
 }
 

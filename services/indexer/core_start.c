@@ -6,10 +6,15 @@
  * gate opens.  A stored vector that fails its checksum is damage: it is set aside rather than a
  * wrong answer given.  A READY revision with fewer vectors than its register says is lost
  * (core_audit.c), and comes back with its next try; a staged try with fewer is dropped.
+ *
+ * A register that does not decode is set aside, and one that a handler met so is missing.  The
+ * document's vectors say which tries there were: they are promised away, and the last of their
+ * revisions is lost.  The tombstone and the promises that the record held come again by the audit.
+ * When the record of a collection is damaged, nobody knows what its vectors are: all that is READY
+ * in it is lost.
  */
-#include <inttypes.h>
-
 #include "common/base/assert.h"
+#include "common/base/log.h"
 #include "common/wire/wire.h"
 #include "services/indexer/core_internal.h"
 
@@ -74,21 +79,55 @@ decode(loader *self, const ProtobufCMessageDescriptor *descriptor, weir_bytes va
     return WEIR_OK;
 }
 
+static weir_code
+set_aside(loader *self, const indexer_key *key, weir_bytes value, const weir_error *why,
+    weir_error *reterr)
+{
+    return weir_stage_set_aside(self->stage, indexer_key_view(key), value, why->message, reterr);
+}
+
 /* ---- collections ---- */
+
+/* Whose it is and what its vectors are its next row says. */
+static indexer_collection *
+make_collection_anew(loader *self, uint64_t collection_no)
+{
+    indexer_collection *collection =
+        indexer_collections_put(&self->core->collections, collection_no, "");
+
+    weir_log(WEIR_LOG_ERROR, "collection.damaged", WEIR_INT("collection_no", collection_no),
+        WEIR_STR("message", "its record is damaged or missing, so what is READY in it is lost"));
+    indexer_put_collection(self->stage, collection);
+    return collection;
+}
+
+static weir_code
+read_collection(loader *self, weir_bytes value,
+    Weir__Internal__V1__IndexCollectionRecord **ret_record, weir_error *reterr)
+{
+    const weir_code code = decode(self, &weir__internal__v1__index_collection_record__descriptor,
+        value, ret_record, reterr);
+
+    return code != WEIR_OK || (*ret_record)->dimension <= WEIR_DIMENSION_MAX
+        ? code
+        : weir_error_set(reterr, WEIR_CORRUPT, "a collection has vectors of %u components",
+              (*ret_record)->dimension);
+}
 
 static weir_code
 load_collection(loader *self, const indexer_key_parts *parts, weir_bytes value, weir_error *reterr)
 {
+    const indexer_key key = indexer_key_collection(parts->collection_no);
     Weir__Internal__V1__IndexCollectionRecord *record = NULL;
-    const weir_code code = decode(self, &weir__internal__v1__index_collection_record__descriptor,
-        value, &record, reterr);
+    weir_error why = { .code = WEIR_OK };
 
-    if (code != WEIR_OK)
+    if (read_collection(self, value, &record, &why) != WEIR_OK) {
+        const weir_code code = set_aside(self, &key, value, &why, reterr);
+
+        if (code == WEIR_OK)
+            (void)make_collection_anew(self, parts->collection_no);
         return code;
-    if (record->dimension > WEIR_DIMENSION_MAX)
-        return weir_error_set(reterr, WEIR_CORRUPT,
-            "collection %" PRIu64 " has vectors of %u components", parts->collection_no,
-            record->dimension);
+    }
     indexer_collection *collection =
         indexer_collections_put(&self->core->collections, parts->collection_no, record->tenant);
     if (record->dimension > 0)
@@ -97,14 +136,12 @@ load_collection(loader *self, const indexer_key_parts *parts, weir_bytes value, 
     return WEIR_OK;
 }
 
-static weir_code
-find_collection(loader *self, uint64_t collection_no, weir_error *reterr)
+static void
+find_collection(loader *self, uint64_t collection_no)
 {
     self->collection = indexer_collections_find(&self->core->collections, collection_no);
     if (self->collection == NULL)
-        return weir_error_set(reterr, WEIR_CORRUPT,
-            "collection %" PRIu64 " has documents and no record", collection_no);
-    return WEIR_OK;
+        self->collection = make_collection_anew(self, collection_no);
 }
 
 /* ---- vectors ---- */
@@ -148,18 +185,19 @@ begin_document(loader *self, const indexer_key_parts *parts, weir_error *reterr)
 {
     const indexer_key key = indexer_key_document(parts->collection_no, parts->owner.document_id);
     bool found = false;
-    weir_code code = find_collection(self, parts->collection_no, reterr);
+    weir_error why = { .code = WEIR_OK };
+    weir_code code = find_register(self, indexer_key_view(&key), &found, reterr);
 
-    if (code == WEIR_OK)
-        code = find_register(self, indexer_key_view(&key), &found, reterr);
+    find_collection(self, parts->collection_no);
     self->document_in = parts->collection_no;
     self->record = NULL;
     weir_buffer_clear(&self->document_id);
     weir_buffer_append(&self->document_id, parts->owner.document_id,
         strlen(parts->owner.document_id) + 1);
-    if (code == WEIR_OK && found)
-        code = decode(self, &weir__internal__v1__index_document_record__descriptor,
-            weir_iter_value(self->registers), &self->record, reterr);
+    if (code == WEIR_OK && found &&
+        decode(self, &weir__internal__v1__index_document_record__descriptor,
+            weir_iter_value(self->registers), &self->record, &why) != WEIR_OK)
+        code = set_aside(self, &key, weir_iter_value(self->registers), &why, reterr);
     return code;
 }
 
@@ -179,6 +217,29 @@ is_live(const indexer_register *record, const indexer_try *owner)
         indexer_register_find(record, owner->revision, owner->epoch) != NULL;
 }
 
+/* A try of a document without a register, which is made anew: one try more of it is promised away.
+ */
+static weir_code
+give_up_try(loader *self, const indexer_try *owner, weir_error *reterr)
+{
+    weir_arena *arena = weir_stage_arena(self->stage);
+    indexer_left left = { 0 };
+    indexer_document document;
+    const weir_code code = indexer_document_load(self->stage, self->collection,
+        weir_arena_strdup(arena, owner->document_id), &document, reterr);
+
+    if (code != WEIR_OK)
+        return code;
+    weir_log(WEIR_LOG_ERROR, "document.damaged",
+        WEIR_INT("collection_no", self->collection->collection_no),
+        WEIR_STR("document_id", owner->document_id), WEIR_INT("revision", owner->revision),
+        WEIR_INT("run", owner->epoch), WEIR_STR("message", "its register is damaged or missing"));
+    indexer_register_revoke(document.record, arena, owner->revision, owner->epoch, &left);
+    document.record->lost_revision = owner->revision;
+    indexer_document_save(self->stage, &document);
+    return WEIR_OK;
+}
+
 static weir_code
 begin_run(loader *self, const indexer_key_parts *parts, weir_error *reterr)
 {
@@ -194,33 +255,24 @@ begin_run(loader *self, const indexer_key_parts *parts, weir_error *reterr)
     if (!self->is_live)
         indexer_push_litter(self->core, self->collection, &parts->owner);
     else if (self->collection->index == NULL)
-        return weir_error_set(reterr, WEIR_CORRUPT,
-            "collection %" PRIu64 " has vectors and no dimension", parts->collection_no);
-    return WEIR_OK;
-}
-
-/* Its try is short of these then, which load_register finds. */
-static weir_code
-set_aside(loader *self, const indexer_key_parts *parts, weir_bytes value, const weir_error *why,
-    weir_error *reterr)
-{
-    const indexer_key key =
-        indexer_key_row(INDEXER_TAG_VECTOR, parts->collection_no, &parts->owner, parts->ordinal);
-
-    return weir_stage_set_aside(self->stage, indexer_key_view(&key), value, why->message, reterr);
+        self->is_live = false; /* of a damaged collection: load_register finds the try short */
+    return self->record != NULL ? WEIR_OK : give_up_try(self, &parts->owner, reterr);
 }
 
 static weir_code
 add_to_run(loader *self, const indexer_key_parts *parts, weir_bytes value, weir_error *reterr)
 {
     const uint32_t dimension = indexer_index_dimension(self->collection->index);
+    const indexer_key key =
+        indexer_key_row(INDEXER_TAG_VECTOR, parts->collection_no, &parts->owner, parts->ordinal);
     weir_bytes vectors = { 0 };
     uint32_t count = 0;
     weir_error why = { .code = WEIR_OK };
     weir_code code = WEIR_OK;
 
+    /* Its try is short of these then, which load_register finds. */
     if (indexer_vectors_check(value, dimension, &vectors, &count, &why) != WEIR_OK)
-        return set_aside(self, parts, value, &why, reterr);
+        return set_aside(self, &key, value, &why, reterr);
     if (self->run_count + count > RUN_ROWS_MAX)
         code = flush_run(self, reterr);
     if (code != WEIR_OK)
@@ -304,17 +356,34 @@ check_staged(loader *self, const indexer_key_parts *parts, const indexer_staged 
     return code;
 }
 
+/* Unless that was done with its vectors. */
+static weir_code
+set_register_aside(loader *self, const indexer_key_parts *parts, weir_bytes value,
+    const weir_error *why, weir_error *reterr)
+{
+    const indexer_key key = indexer_key_document(parts->collection_no, parts->owner.document_id);
+    weir_buffer now = { 0 };
+    bool found = false;
+    weir_code code =
+        weir_batch_get(weir_stage_batch(self->stage), indexer_key_view(&key), &now, &found, reterr);
+
+    if (code == WEIR_OK && found && weir_bytes_equal(weir_buffer_view(&now), value))
+        code = set_aside(self, &key, value, why, reterr);
+    weir_buffer_fini(&now);
+    return code;
+}
+
 static weir_code
 load_register(loader *self, const indexer_key_parts *parts, weir_bytes value, weir_error *reterr)
 {
     indexer_register *record = NULL;
-    weir_code code = decode(self, &weir__internal__v1__index_document_record__descriptor, value,
-        &record, reterr);
+    weir_error why = { .code = WEIR_OK };
 
-    if (code == WEIR_OK)
-        code = find_collection(self, parts->collection_no, reterr);
-    if (code == WEIR_OK)
-        code = check_ready(self, parts, record, reterr);
+    if (decode(self, &weir__internal__v1__index_document_record__descriptor, value, &record,
+            &why) != WEIR_OK)
+        return set_register_aside(self, parts, value, &why, reterr);
+    find_collection(self, parts->collection_no);
+    weir_code code = check_ready(self, parts, record, reterr);
     for (size_t i = 0; code == WEIR_OK && i < record->n_staged; i++) {
         const indexer_staged *staged = record->staged[i];
         const indexer_try owner = { parts->owner.document_id, staged->revision, staged->epoch };

@@ -282,10 +282,10 @@ make_ready(indexer_core *core, weir_stage *stage, indexer_document *document,
 
     if (code != WEIR_OK)
         return code;
-    if (metadata == NULL)
-        return weir_error_set(reterr, WEIR_CORRUPT,
-            "revision %" PRId64 " of %s is staged without its metadata", owner.revision,
-            owner.document_id);
+    if (metadata == NULL) { /* it was set aside */
+        indexer_drop_staged(core, stage, document, staged, "its metadata is missing");
+        return WEIR_OK;
+    }
     WEIR_FP_RETURN("indexer.ready.before", reterr);
     indexer_register_make_ready(document->record, weir_stage_arena(stage), staged,
         weir_stage_now_ms(stage), &left);

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "common/wire/wire.h"
+
 typedef struct counting {
     const indexer_source *source;
     uint64_t collection_no;
@@ -75,6 +77,12 @@ count_vectors(const counting *self, const indexer_key_parts *parts, weir_bytes v
     }
 }
 
+static bool
+is_sound(const ProtobufCMessageDescriptor *descriptor, weir_bytes value)
+{
+    return weir_wire_check(descriptor, value, NULL, NULL) == WEIR_OK;
+}
+
 static void
 count_pair(const counting *self, indexer_tag tag, const indexer_key_parts *parts, weir_bytes value)
 {
@@ -83,9 +91,10 @@ count_pair(const counting *self, indexer_tag tag, const indexer_key_parts *parts
             indexer_register_find(self->record, parts->owner.revision, parts->owner.epoch) == NULL)
             add_stray(self, &parts->owner);
     } else if (tag == INDEXER_TAG_CHUNK) {
-        self->tally->texts++;
+        self->tally->texts += is_sound(&weir__internal__v1__chunk_record__descriptor, value);
     } else if (tag == INDEXER_TAG_METADATA) {
-        self->tally->has_metadata = true;
+        self->tally->has_metadata =
+            is_sound(&weir__internal__v1__index_metadata_record__descriptor, value);
     } else {
         count_vectors(self, parts, value);
     }

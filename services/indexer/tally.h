@@ -18,11 +18,11 @@ typedef struct indexer_source {
 
 typedef struct indexer_tally {
     uint32_t wanted;     /* chunks of the READY revision; 0: none is READY */
-    uint32_t texts;      /* 'K' of them */
+    uint32_t texts;      /* 'K' of them that decode */
     uint32_t vectors;    /* of the ordinals 0, 1, ... without a gap, with a good checksum */
     uint32_t indexed;    /* of these, those that the index holds with these very bytes */
     uint32_t index_rows; /* rows of the try in the index */
-    bool has_metadata;
+    bool has_metadata;   /* that decodes */
     indexer_left strays; /* tries with chunks and no place in the register; in the arena */
 } indexer_tally;
 

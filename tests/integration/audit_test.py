@@ -184,7 +184,8 @@ class Planted(AuditTest):
         indexer.delete(self.key(b"V", "vector"))
         indexer.delete(self.key(b"K", "text"))
         indexer.delete(self.key(b"D", "register"))
-        indexer.delete(self.key(b"D", "lost"))
+        for tag in (b"D", b"K", b"M", b"V"):
+            indexer.delete(self.key(tag, "lost"))
         indexer.delete(self.key(b"D", "promise"))
         for tag in (b"D", b"K", b"M", b"V"):
             indexer.copy(self.key(tag, "good-0"), self.key(tag, "orphan"))

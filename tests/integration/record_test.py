@@ -142,6 +142,66 @@ class RecordTest(harness.OwnSuiteTest):
         indexer.delete(b"V" + number(1) + name("a"))
         self.assert_driven_again("a", [])
 
+    # ---- registers and collections of the indexer ----
+
+    def never_absent(self, *documents):
+        """Searches find them all or say that something is lost, until they find them."""
+        def found():
+            try:
+                hits = self.client.call("Search", collection_id="notes", text="The mill wheel turns.", top_k=9).hits
+            except harness.grpc.RpcError as error:
+                self.assertEqual(harness.Refusal(error).reason, "INDEX_REBUILDING")
+                return False
+            self.assertEqual(sorted(hit.document_id for hit in hits), sorted(documents))
+            return True
+
+        wait_for(found, f"{documents} to be found", 60)
+
+    def test_a_register_of_the_indexer(self):
+        self.ingest("a")
+        self.ingest("b")
+        key = b"D" + number(1) + name("a")
+        self.damage("indexer", key)
+        self.never_absent("a", "b")
+        self.assert_aside("indexer", key)
+        self.assertEqual(self.client.GetDocument(collection_id="notes", document_id="a").document.run, 2)
+
+    def test_a_register_that_held_a_tombstone(self):
+        self.ingest("a")
+        self.ingest("b")
+        self.client.DeleteDocument(collection_id="notes", document_id="a")
+        key = b"D" + number(1) + name("a")
+        self.damage("indexer", key)
+        self.client.call("RunAudit", deadline=30)
+        self.never_absent("b")
+        self.assert_aside("indexer", key)
+        self.suite.down()
+        record, = Store(self.suite, "indexer").list(key).values()
+        register = harness.MESSAGES("weir.internal.v1.IndexDocumentRecord").FromString(record)
+        self.assertEqual(register.deleted_below, 2)
+
+    def test_a_collection_of_the_indexer(self):
+        self.ingest("a")
+        self.ingest("b")
+        self.damage("indexer", b"T" + number(1))
+        self.never_absent("a", "b")
+        self.assert_aside("indexer", b"T" + number(1))
+        self.suite.down()
+        self.suite.up()
+        self.client = self.suite.client()
+        self.never_absent("a", "b")
+
+    def test_a_text_of_the_indexer(self):
+        self.ingest("a")
+        self.suite.down()
+        key, = Store(self.suite, "indexer").list(b"K" + number(1) + name("a"))
+        self.suite.up()
+        self.damage("indexer", key)
+        self.assertRaises(harness.grpc.RpcError, self.client.call, "Search", collection_id="notes", text="mill")
+        found = wait_for(lambda: self.ready_after_an_audit("a"), "a to be READY again", 60)
+        self.assertEqual(found.run, 2)
+        self.assert_works()
+
     # ---- custody ----
 
     def test_custody_stays_and_only_what_needs_it_is_refused(self):
