@@ -194,8 +194,8 @@ confirm(const batch_job *job, bool loses)
         return CLI_ERROR;
     if (count > job->limit)
         count = job->limit;
-    fprintf(stderr, "%lld dead letters will be %s: %s.\nGo on? [y/N] ", (long long)count, job->verb,
-        job->warning);
+    fprintf(stderr, "%lld dead letter%s will be %s: %s.\nGo on? [y/N] ", (long long)count,
+        count == 1 ? "" : "s", job->verb, job->warning);
     if (fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y'))
         return CLI_OK;
     fprintf(stderr, "nothing was done\n");
@@ -339,6 +339,27 @@ cli_dlq_requeue(cli *self)
 
 /* ---- discard ---- */
 
+/* The ids that were asked for and are in no result: they name no dead letter. */
+static void
+print_unknown(batch_job *job, const Weir__V1__DiscardDeadLettersRequest *request,
+    const Weir__V1__DiscardDeadLettersResponse *answer)
+{
+    for (size_t i = 0; i < request->n_dead_letter_ids; i++) {
+        const char *id = request->dead_letter_ids[i];
+        size_t at = 0;
+
+        while (at < answer->n_results && strcmp(answer->results[at]->dead_letter_id, id) != 0)
+            at++;
+        if (at < answer->n_results)
+            continue;
+        job->refused++;
+        cli_complain(
+            "there is no dead letter \"%s\"; it may have been requeued, replaced, discarded "
+            "or deleted",
+            cli_plain(job->self->arena, id, 0));
+    }
+}
+
 static void
 print_discarded(batch_job *job, const Weir__V1__DiscardDeadLettersResult *it)
 {
@@ -370,6 +391,7 @@ discard_some(batch_job *job, bool *ret_more)
     const Weir__V1__DiscardDeadLettersResponse *answer = (const void *)message;
     for (size_t i = 0; i < answer->n_results; i++)
         print_discarded(job, answer->results[i]);
+    print_unknown(job, &request, answer);
     job->next_id += (int)request.n_dead_letter_ids;
     job->done += answer->discarded_count;
     snprintf(job->page_token, sizeof job->page_token, "%s", answer->next_page_token);
@@ -393,5 +415,5 @@ cli_dlq_discard(cli *self)
     if ((result == CLI_OK || job.done > 0) && !self->json)
         printf("%lld %s\n", (long long)job.done,
             cli_has(self, "dry-run") ? "would be discarded" : "are discarded");
-    return result;
+    return result == CLI_OK && job.refused > 0 ? CLI_SOME_FAILED : result;
 }

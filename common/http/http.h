@@ -73,7 +73,6 @@ bool weir_http_percent_decode(const char *text, size_t size, char *out);
  * do not answer while holding a lock that they take. */
 void weir_http_set_state(weir_http_request *request, void *state,
     void (*gone)(weir_http_request *request, void *state));
-void *weir_http_state(const weir_http_request *request);
 
 /* ---- the answer ---- */
 

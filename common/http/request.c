@@ -317,12 +317,6 @@ weir_http_set_state(weir_http_request *request, void *state,
     pthread_mutex_unlock(&request->lock);
 }
 
-void *
-weir_http_state(const weir_http_request *request)
-{
-    return request->state;
-}
-
 void
 http_request_tell_gone(weir_http_request *request)
 {

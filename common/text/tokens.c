@@ -47,12 +47,6 @@ weir_tokenizer_specials(const weir_tokenizer *tokenizer)
     return tokenizer->wordpiece == NULL ? 0 : WEIR_WORDPIECE_SPECIALS;
 }
 
-const weir_wordpiece *
-weir_tokenizer_wordpiece(const weir_tokenizer *tokenizer)
-{
-    return tokenizer->wordpiece;
-}
-
 static bool
 is_word_character(uint32_t code)
 {

@@ -30,9 +30,6 @@ weir_code weir_tokenizer_open(const weir_model *model, weir_tokenizer **ret_toke
     weir_error *reterr) WEIR_MUST_CHECK;
 void weir_tokenizer_destroy(weir_tokenizer **tokenizer_p);
 
-/* Its WordPiece vocabulary, borrowed; NULL: it makes hash tokens. */
-const struct weir_wordpiece *weir_tokenizer_wordpiece(const weir_tokenizer *tokenizer);
-
 /* Tokens that the model adds to every text (2 for WordPiece, 0 for hash). */
 uint32_t weir_tokenizer_specials(const weir_tokenizer *tokenizer);
 /* The word at or after *position, which moves to its end; false: none is left. */

@@ -932,6 +932,8 @@ a_discard_by_a_script_needs_a_yes(void **state)
     expect_error(weir("dlq discard d1"), CLI_USAGE, "--yes");
     assert_null(strstr(log_text, "discard ids"));
     expect(weir("dlq discard d1 --yes"), CLI_OK, "1 are discarded");
+    expect_error(weir("dlq discard d1 d9 --yes"), CLI_SOME_FAILED,
+        "there is no dead letter \"d9\"");
     expect(weir("dlq discard -c c --dry-run"), CLI_OK, "SUPERSEDED");
     assert_contains(log_text, "discard ids=0 dry=1");
 }

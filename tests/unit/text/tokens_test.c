@@ -43,7 +43,6 @@ the_hash_tokenizer_counts_a_token_a_word_and_adds_none(void **state)
     assert_int_equal(weir_model_find("hash-64", NULL, &model, &error), WEIR_OK);
     assert_int_equal(weir_tokenizer_open(&model, &tokenizer, &error), WEIR_OK);
     assert_int_equal(weir_tokenizer_specials(tokenizer), 0);
-    assert_null(weir_tokenizer_wordpiece(tokenizer));
     assert_int_equal(weir_tokenizer_count(tokenizer, weir_bytes_str("one two, three")), 4);
     assert_true(weir_tokenizer_next(tokenizer, weir_bytes_str(" ab "), &position, &word));
     assert_int_equal(word.start, 1);
