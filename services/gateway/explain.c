@@ -250,10 +250,10 @@ explain_in_stage(explaining *self, uint32_t stage, const gateway_stage_fact *fac
             SAY("%u of %u chunks are at the indexer", facts->staged_count,
                 facts->staged_chunks != 0 ? facts->staged_chunks : facts->progress.chunk_count),
             "");
-    else if (fact != NULL)
+    else if (fact != NULL && fact->queued > 0)
         add(self, stage, "",
-            SAY("the %s holds %llu rows that are not done", services[stage],
-                (unsigned long long)fact->queued),
+            SAY("the %s holds %llu row%s not yet done", services[stage],
+                (unsigned long long)fact->queued, fact->queued == 1 ? "" : "s"),
             "");
     conclude(self, SITUATION(IN_STAGE),
         SAY("Revision %lld is being %s.", self->revision, parts[stage]),

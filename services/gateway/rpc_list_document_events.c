@@ -87,8 +87,8 @@ message_of(weir_arena *arena, const lifecycle_event *event)
     if (event->cause == CAUSE(DISCARD))
         return weir_arena_strdup(arena, "its dead letter was discarded");
     if (event->chunk_count != 0)
-        return weir_arena_printf(arena, "%u chunks, %llu tokens", event->chunk_count,
-            (unsigned long long)event->token_count);
+        return weir_arena_printf(arena, "%u chunk%s, %llu tokens", event->chunk_count,
+            event->chunk_count == 1 ? "" : "s", (unsigned long long)event->token_count);
     if (event->size_bytes != 0)
         return weir_arena_printf(arena, "%llu bytes", (unsigned long long)event->size_bytes);
     return weir_arena_strdup(arena, "");
