@@ -213,7 +213,13 @@ begin_shell(weir_service *service, weir_error *reterr)
         .ud = service,
     };
 
-    return weir_shell_start(&options, &service->shell, reterr);
+    weir_error error = { .code = WEIR_OK };
+    const weir_code code = weir_shell_start(&options, &service->shell, &error);
+    if (code == WEIR_CORRUPT && !service->private->set_aside)
+        say_damage(service, &error, reterr);
+    else if (code != WEIR_OK)
+        *reterr = error;
+    return code;
 }
 
 static void

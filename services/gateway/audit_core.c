@@ -101,13 +101,14 @@ resolve_record(gateway_core *core, weir_stage *stage, uint64_t number, inconsist
 }
 
 static weir_code
-decode_record(weir_stage *stage, weir_bytes value, inconsistency_record **ret, weir_error *reterr)
+decode_record(weir_stage *stage, const weir_iter *iter, inconsistency_record **ret,
+    weir_error *reterr)
 {
     ProtobufCMessage *message = NULL;
 
-    if (weir_wire_decode(&weir__internal__v1__inconsistency_record__descriptor, value, NULL,
-            weir_stage_arena(stage), &message, reterr) != WEIR_OK)
-        return weir_error_set(reterr, WEIR_CORRUPT, "a stored inconsistency does not decode");
+    if (weir_wire_decode(&weir__internal__v1__inconsistency_record__descriptor,
+            weir_iter_value(iter), NULL, weir_stage_arena(stage), &message, reterr) != WEIR_OK)
+        return weir_stage_damaged(stage, weir_iter_key(iter), "InconsistencyRecord", reterr);
     *ret = (inconsistency_record *)message;
     return WEIR_OK;
 }
@@ -127,7 +128,7 @@ visit_records(gateway_core *core, weir_stage *stage, visit_record *visit, weir_e
         inconsistency_record *record = NULL;
         const uint64_t number = weir_load_u64(weir_iter_key(iter).data + 1);
 
-        code = decode_record(stage, weir_iter_value(iter), &record, reterr);
+        code = decode_record(stage, iter, &record, reterr);
         if (code == WEIR_OK)
             code = visit(core, stage, number, record, &stop, reterr);
     }

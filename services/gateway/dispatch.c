@@ -140,17 +140,15 @@ dispatch_entry(gateway_core *core, weir_stage *stage,
 }
 
 static weir_code
-copy_entry(weir_stage *stage, weir_bytes value, Weir__Internal__V1__BacklogRecord **ret_entry,
-    weir_error *reterr)
+copy_entry(weir_stage *stage, weir_bytes key, weir_bytes value,
+    Weir__Internal__V1__BacklogRecord **ret_entry, weir_error *reterr)
 {
     ProtobufCMessage *message = NULL;
     const weir_code code = weir_wire_decode(&weir__internal__v1__backlog_record__descriptor, value,
         NULL, weir_stage_arena(stage), &message, reterr);
 
     *ret_entry = (Weir__Internal__V1__BacklogRecord *)message;
-    return code == WEIR_OK
-        ? WEIR_OK
-        : weir_error_set(reterr, WEIR_CORRUPT, "a backlog entry does not decode");
+    return code == WEIR_OK ? WEIR_OK : weir_stage_damaged(stage, key, "BacklogRecord", reterr);
 }
 
 /* Move up to `share` entries of one queue. */
@@ -173,7 +171,7 @@ dispatch_queue(gateway_core *core, weir_stage *stage, backlog_queue *queue, uint
         const weir_bytes key = weir_iter_key(iter);
 
         numbers[count] = weir_load_u64(key.data + key.size - 8);
-        code = copy_entry(stage, weir_iter_value(iter), &entries[count], reterr);
+        code = copy_entry(stage, key, weir_iter_value(iter), &entries[count], reterr);
         count++;
     }
     if (code == WEIR_OK)

@@ -51,6 +51,17 @@ send_seeds(seeding *seeds, bool done, weir_error *reterr)
     return weir_stage_send(seeds->stage, seeds->link, &row, NULL, reterr);
 }
 
+/* Custody that does not decode waits for a restore, and nothing else waits for it. */
+static weir_code
+pass_over(weir_code code, const char *document_id, const char *why)
+{
+    if (code != WEIR_CORRUPT)
+        return code;
+    weir_log(WEIR_LOG_ERROR, "custody.damaged", WEIR_STR("document_id", document_id),
+        WEIR_STR("message", why));
+    return WEIR_OK;
+}
+
 /* Looks at the state in memory of its own: the round's is kept until its end, and there may be a
  * million documents. */
 static weir_code
@@ -70,7 +81,7 @@ has_failed(seeding *seeds, const collection_entry *collection, const char *docum
     code = weir_wire_decode(&weir__internal__v1__revision_record__descriptor,
         weir_buffer_view(&seeds->value), NULL, seeds->scratch, &record, reterr);
     if (code != WEIR_OK)
-        return weir_error_set(reterr, WEIR_CORRUPT, "a stored revision does not decode");
+        return pass_over(WEIR_CORRUPT, document_id, "a stored revision does not decode");
     *ret_failed = ((const revision_record *)record)->state == DOCUMENT_STATE(FAILED);
     return WEIR_OK;
 }
@@ -159,13 +170,14 @@ visit_one(gateway_core *core, weir_arena *arena, const weir_iter *iter, visit_do
     if (document_id == NULL ||
         weir_wire_decode(&weir__internal__v1__document_record__descriptor, weir_iter_value(iter),
             NULL, arena, &document, reterr) != WEIR_OK)
-        return weir_error_set(reterr, WEIR_CORRUPT, "a stored document does not decode");
+        return pass_over(WEIR_CORRUPT, document_id != NULL ? document_id : "",
+            "a stored document does not decode");
     collection_entry *collection = gateway_find_collection_no(core, weir_load_u64(key.data + 1));
     if (collection == NULL)
         return weir_error_set(reterr, WEIR_CORRUPT, "document \"%s\" has no collection",
             document_id);
-    return visit(ud, collection, weir_arena_strdup(arena, document_id), (document_record *)document,
-        reterr);
+    document_id = weir_arena_strdup(arena, document_id);
+    return visit(ud, collection, document_id, (document_record *)document, reterr);
 }
 
 static weir_code
@@ -630,8 +642,9 @@ redrive_document(void *ud, collection_entry *collection, const char *document_id
             .revision = number };
         revision_record *revision = NULL;
 
-        code = gateway_get_revision(run->core, run->stage, collection_no, document_id, number,
-            &revision, reterr);
+        code = pass_over(gateway_get_revision(run->core, run->stage, collection_no, document_id,
+                             number, &revision, reterr),
+            document_id, "a stored revision does not decode");
         if (code != WEIR_OK || revision == NULL)
             continue;
         if (!needs_redrive(run->core, run->stage, revision)) {

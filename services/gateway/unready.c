@@ -35,11 +35,14 @@ gateway_unready_enter(gateway_core *core, weir_stage *stage, const revision_id *
 void
 gateway_unready_leave(gateway_core *core, weir_stage *stage, const revision_record *revision)
 {
-    weir_assert(core->load.documents > 0 && core->load.bytes >= revision->size_bytes);
+    /* Its entry was not counted if it was set aside, which a start makes good. */
+    const uint64_t bytes =
+        core->load.bytes < revision->size_bytes ? core->load.bytes : revision->size_bytes;
+
     weir_batch_delete(weir_stage_batch(stage),
         gateway_key_unready(&core->key, revision->unready_no));
-    core->load.documents--;
-    core->load.bytes -= revision->size_bytes;
+    core->load.documents -= core->load.documents > 0;
+    core->load.bytes -= bytes;
     if (revision->unready_no == core->oldest_unready_no)
         core->oldest_has_left = true;
 }
@@ -47,6 +50,7 @@ gateway_unready_leave(gateway_core *core, weir_stage *stage, const revision_reco
 /* ---- reading entries ---- */
 
 typedef struct unready_reader {
+    weir_stage *stage;
     weir_iter *iter;
     weir_arena *arena;
     uint64_t number;
@@ -60,7 +64,8 @@ reader_open(unready_reader *reader, gateway_core *core, weir_stage *stage, uint6
     const weir_bytes lower = gateway_key_unready(&core->key, from_no);
     const weir_bytes upper = gateway_key_unready_end(&core->range_end);
 
-    *reader = (unready_reader){ .iter = weir_batch_iter(weir_stage_batch(stage), lower, upper),
+    *reader = (unready_reader){ .stage = stage,
+        .iter = weir_batch_iter(weir_stage_batch(stage), lower, upper),
         .arena = weir_arena_create(0) };
 }
 
@@ -76,8 +81,8 @@ reader_next(unready_reader *reader, bool *ret_more, weir_error *reterr)
     weir_arena_reset(reader->arena);
     if (weir_wire_decode(&weir__internal__v1__unready_record__descriptor,
             weir_iter_value(reader->iter), NULL, reader->arena, &message, reterr) != WEIR_OK)
-        return weir_error_set(reterr, WEIR_CORRUPT,
-            "an entry of the unready revisions does not decode");
+        return weir_stage_damaged(reader->stage, weir_iter_key(reader->iter), "UnreadyRecord",
+            reterr);
     reader->number = weir_load_u64(weir_iter_key(reader->iter).data + 1);
     reader->entry = (unready_record *)message;
     return WEIR_OK;

@@ -202,6 +202,26 @@ class RecordTest(harness.OwnSuiteTest):
         self.assertEqual(found.run, 2)
         self.assert_works()
 
+    # ---- what the gateway can make again ----
+
+    def test_an_entry_of_the_backlog(self):
+        key = b"B\0" + name("default") + number(1)
+        self.damage("gateway", key)
+        self.assert_works()
+        self.assert_aside("gateway", key)
+
+    def test_an_entry_of_what_is_not_over(self):
+        key = b"U" + number(1)
+        self.damage("gateway", key)
+        self.assert_works()
+        self.assert_aside("gateway", key)
+
+    def test_an_inconsistency(self):
+        key = b"I" + number(1)
+        self.damage("gateway", key)
+        self.assert_works()
+        self.assert_aside("gateway", key)
+
     # ---- custody ----
 
     def test_custody_stays_and_only_what_needs_it_is_refused(self):

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "services/gateway/keys.h"
 #include "tests/unit/gateway/rig.h"
 
 #define STATE(name_) WEIR__V1__DOCUMENT_STATE__DOCUMENT_STATE_##name_
@@ -150,6 +151,69 @@ a_restored_gateway_seeds_and_drives_again_once(void **state)
     rig_crash(self); /* the same restore is there at every start */
     rig_run_ms(self, 1000);
     assert_int_equal(era(self), after);
+    rig_check_store(self);
+    rig_destroy(&self);
+}
+
+static void
+spoil(rig *self, weir_bytes key)
+{
+    weir_batch *batch = weir_batch_create(self->store);
+
+    weir_batch_put(batch, key, weir_bytes_str("\xff\xff\xff"));
+    assert_int_equal(weir_store_commit(self->store, batch, true, NULL), WEIR_OK);
+    weir_batch_destroy(&batch);
+}
+
+/* Custody that does not decode stays for whoever restores it; what it is about is left alone. */
+static void
+a_damaged_record_of_custody_does_not_end_a_redrive(void **state)
+{
+    rig *self = with_peers();
+    weir_buffer key = { 0 };
+
+    RIG_INGEST(self, .document_id = "a");
+    RIG_INGEST(self, .document_id = "b");
+    RIG_INGEST(self, .document_id = "c");
+    RIG_INGEST(self, .document_id = "failed");
+    rig_settle(self);
+    rig_ready(self, "a", 1, 1, 2);
+    rig_ready(self, "b", 1, 1, 2);
+    rig_ready(self, "c", 1, 1, 2);
+    rig_give_up(self, "failed", 1, 1);
+    spoil(self, gateway_key_revision(&key, 1, "a", 1));
+    spoil(self, gateway_key_document(&key, 1, "b"));
+    rig_peer_restart(self, &self->indexer, true);
+    rig_run_ms(self, 1000);
+    rig_tell_status(self, &self->indexer);
+    rig_run_ms(self, 20000);
+    assert_int_equal(era(self), 2);
+    assert_int_equal(rig_revision(self, "c", 1)->epoch, 2);
+    assert_non_null(last_of(&self->indexer, WEIR__INTERNAL__V1__ROW__PAYLOAD_SEED));
+    weir_buffer_fini(&key);
+    rig_destroy(&self);
+}
+
+/* As one that was set aside: counters that are one too low end nothing. */
+static void
+a_revision_whose_entry_of_what_is_not_over_is_gone_ends_all_the_same(void **state)
+{
+    rig *self = with_peers();
+    weir_batch *batch = NULL;
+    weir_buffer key = { 0 };
+
+    RIG_INGEST(self, .document_id = "a");
+    RIG_INGEST(self, .document_id = "b");
+    rig_settle(self);
+    batch = weir_batch_create(self->store);
+    weir_batch_delete(batch, gateway_key_unready(&key, rig_revision(self, "a", 1)->unready_no));
+    assert_int_equal(weir_store_commit(self->store, batch, true, NULL), WEIR_OK);
+    weir_batch_destroy(&batch);
+    weir_buffer_fini(&key);
+    rig_crash(self);
+    rig_run_ms(self, 1000);
+    rig_ready(self, "a", 1, 1, 2);
+    rig_ready(self, "b", 1, 1, 2);
     rig_check_store(self);
     rig_destroy(&self);
 }
@@ -629,6 +693,8 @@ main(void)
         cmocka_unit_test(a_restart_of_the_indexer_gets_its_gate_and_keeps_the_era),
         cmocka_unit_test(a_lost_indexer_is_seeded_before_the_gate_and_gets_everything_again),
         cmocka_unit_test(a_restored_gateway_seeds_and_drives_again_once),
+        cmocka_unit_test(a_damaged_record_of_custody_does_not_end_a_redrive),
+        cmocka_unit_test(a_revision_whose_entry_of_what_is_not_over_is_gone_ends_all_the_same),
         cmocka_unit_test(what_was_searchable_counts_as_rebuilding_until_it_is_back_or_over),
         cmocka_unit_test(a_delete_that_waits_while_the_indexer_is_lost_is_sent_again),
         cmocka_unit_test(a_lost_ingest_gets_what_was_under_way_and_no_more),
