@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 #include "weir/v1/search.pb-c.h"
 
-enum { TITLE_MAX = 60, SNIPPET_LINES = 3 };
+enum { TITLE_MAX = 60, SNIPPET_LINES = 3, SEARCH_TIMEOUT_MS = 15000 };
 
 static cli_exit
 take_mode(const cli *self, Weir__V1__SearchMode *ret_mode)
@@ -123,6 +123,17 @@ print_answer(cli *self, const Weir__V1__SearchResponse *answer)
         printf("(an index is being rebuilt: this is what is there already)\n");
 }
 
+/* A person waits for it. */
+static cli_exit
+call_search(cli *self, const Weir__V1__SearchRequest *request, ProtobufCMessage **ret_message)
+{
+    weir_error error;
+    const weir_code code = cli_try(self, &weir__v1__search_service__descriptor, "Search",
+        &request->base, SEARCH_TIMEOUT_MS, self->arena, ret_message, &error);
+
+    return code == WEIR_OK ? CLI_OK : cli_explain(self, &error);
+}
+
 cli_exit
 cli_search(cli *self)
 {
@@ -131,8 +142,7 @@ cli_search(cli *self)
     cli_exit result = take_request(self, &request);
 
     if (result == CLI_OK)
-        result = cli_call(self, &weir__v1__search_service__descriptor, "Search", &request.base,
-            &message);
+        result = call_search(self, &request, &message);
     if (result != CLI_OK)
         return result;
     const Weir__V1__SearchResponse *answer = (const void *)message;

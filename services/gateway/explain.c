@@ -282,7 +282,8 @@ explain_processing(explaining *self)
     } else if (stage == STAGE(EMBED) &&
         facts->breaker == WEIR__V1__BREAKER_STATE__BREAKER_STATE_OPEN) {
         add(self, stage, "MODEL_UNAVAILABLE", SAY("the model %s is not there", facts->model),
-            "give the embedder the model's files (README)");
+            "put the model's folder where model_dir says (make model fetches it); weir model ls "
+            "says what is missing");
         conclude(self, SITUATION(WAITING_FOR_OUTAGE),
             SAY("Revision %lld waits to be embedded: MODEL_UNAVAILABLE.", self->revision),
             "The embedder looks again by itself.");

@@ -5,9 +5,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/hash.h"
+#include "services/gateway/peers.h"
 #include "services/gateway/views.h"
-
-enum { DEADLINE_RESERVE_MS = 50 };
 
 const char *
 gateway_tenant(const weir_rpc_call *call)
@@ -28,13 +27,9 @@ gateway_submit(gateway *self, weir_rpc_call *call, gateway_command kind,
 int64_t
 gateway_wait_until(const weir_rpc_call *call, int64_t wait_ms)
 {
-    const int64_t left_ms = weir_rpc_ms_left(call);
-    const int64_t reserve_ms =
-        left_ms / 8 < DEADLINE_RESERVE_MS ? left_ms / 8 : DEADLINE_RESERVE_MS;
+    const int64_t left_ms = gateway_time_left(call, wait_ms);
 
-    if (left_ms != INT64_MAX && wait_ms > left_ms - reserve_ms)
-        wait_ms = left_ms - reserve_ms;
-    return wait_ms <= 0 ? 0 : weir_clock_wall_ms() + wait_ms;
+    return left_ms <= 0 ? 0 : weir_clock_wall_ms() + left_ms;
 }
 
 gateway_admission

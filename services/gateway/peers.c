@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 #include "common/wire/wire.h"
 
-enum { RETRY_AFTER_MS = 500 };
+enum { RETRY_AFTER_MS = 500, DEADLINE_RESERVE_MS = 50 };
 
 static bool
 is_the_peers_own(weir_code code)
@@ -45,8 +45,10 @@ int64_t
 gateway_time_left(const weir_rpc_call *call, int64_t max_ms)
 {
     const int64_t left_ms = weir_rpc_ms_left(call);
+    const int64_t reserve_ms =
+        left_ms / 8 < DEADLINE_RESERVE_MS ? left_ms / 8 : DEADLINE_RESERVE_MS;
 
-    return left_ms < max_ms ? left_ms : max_ms;
+    return left_ms != INT64_MAX && left_ms - reserve_ms < max_ms ? left_ms - reserve_ms : max_ms;
 }
 
 /* ---- a call that may be made twice: at once, and when the peer has come back ---- */

@@ -31,7 +31,8 @@ weir_code gateway_peer_ask(weir_rpc_stub *stub, weir_service_id peer, const char
     const ProtobufCMessage *request, int64_t timeout_ms, weir_arena *arena, void *ret_response,
     weir_error *reterr) WEIR_MUST_CHECK;
 
-/* What is left of the call's deadline, at most max_ms. */
+/* What is left until a little before the call's deadline, at most max_ms: the client is to hear who
+ * did not answer, not only that time is over. */
 int64_t gateway_time_left(const weir_rpc_call *call, int64_t max_ms);
 
 #endif

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 
+import grpc
 from harness import MODEL, PATIENCE, WEIR, OwnSuiteTest, SuiteTest, main, state_name, wait_for
 
 ESCAPE = "red\x1b[31m\nline"
@@ -157,6 +158,9 @@ class AwayTest(OwnSuiteTest):
             shown = subprocess.run([WEIR, "pressure"], stdout=subprocess.PIPE, timeout=60, check=True, env=environment)
             self.assertIn(b"does not answer", shown.stdout)
             client.IngestDocument(collection_id="c", document_id="a", text="words")
+            with self.assertRaises(grpc.RpcError) as late:
+                client.call("Search", deadline=1, collection_id="c", text="words")
+            self.assertIn("before the embedder answered", late.exception.details())
             done = subprocess.run([WEIR, "wait", "a", "-c", "c", "--timeout", "100ms"], stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE, timeout=60, check=False, env=environment)
             self.assertEqual(done.returncode, 5)
