@@ -35,7 +35,7 @@ class InstallTest(harness.OwnSuiteTest):
     def test_the_protos_the_configuration_and_the_license_are_there(self):
         share = os.path.join(self.prefix, "share", "weir")
         for name in ("LICENSE", "weir.yaml", "REFERENCE.md", "proto/weir/v1/document.proto",
-                     "proto/third_party/google/rpc/status.proto"):
+                     "proto/third_party/google/rpc/status.proto", "proto/service_config.json"):
             self.assertTrue(os.path.isfile(os.path.join(share, name)), name)
         self.run_weir("config", "check", "--config", os.path.join(share, "weir.yaml"))
 
