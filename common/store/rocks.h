@@ -34,4 +34,8 @@ weir_code weir_rocks_error(char *message, weir_error *reterr);
 /* Close and free everything that is there, in the order that RocksDB's assertions want. */
 void weir_rocks_free(rocks_store *self);
 
+/* Once a database is open, which starts RocksDB's threads: a smaller share of the processors for
+ * them.  Where the system has no such thing, nothing. */
+void weir_rocks_lower_threads(void);
+
 #endif

@@ -347,6 +347,8 @@ open_store(rocks_store *self, const weir_store_options *wanted, weir_error *rete
     if (code == WEIR_OK)
         code = open_there(self, reterr);
     if (code == WEIR_OK)
+        weir_rocks_lower_threads();
+    if (code == WEIR_OK)
         code = check_schema(self, wanted, reterr);
     if (code == WEIR_OK)
         code = weir_folder_set_ballast(&self->folder, wanted->ballast_bytes, wanted->reserve_bytes,

@@ -364,6 +364,50 @@ rocksdb_makes_its_checksums_with_the_processor(void **state)
     assert_true(theirs == NULL || extend(7, "weir", 4) == weir_crc32c(7, weir_bytes_str("weir")));
 }
 
+/* Of the threads of this process whose name begins so, the least that they yield more than it does;
+ * -1: there is none. */
+static int
+yielded_by(const char *name)
+{
+    DIR *const threads = opendir("/proc/self/task");
+    int least = -1;
+
+    assert_non_null(threads);
+    for (const struct dirent *each = readdir(threads); each != NULL; each = readdir(threads)) {
+        char file_name[300];
+        char found[32] = "";
+
+        (void)snprintf(file_name, sizeof file_name, "/proc/self/task/%s/comm", each->d_name);
+        FILE *const file = fopen(file_name, "re");
+        if (file == NULL)
+            continue;
+        if (fgets(found, sizeof found, file) != NULL && strncmp(found, name, strlen(name)) == 0) {
+            const int by = getpriority(PRIO_PROCESS, (id_t)strtoul(each->d_name, NULL, 10)) -
+                getpriority(PRIO_PROCESS, 0);
+
+            least = least < 0 || by < least ? by : least;
+        }
+        assert_int_equal(fclose(file), 0);
+    }
+    assert_int_equal(closedir(threads), 0);
+    return least;
+}
+
+/* Else a flush keeps the thread that commits waiting for a processor. */
+static void
+flushes_and_merges_yield_to_the_commits(void **state)
+{
+    weir_store_options options = default_options(inside("store"));
+    weir_store *store = NULL;
+
+    if (getpriority(PRIO_PROCESS, 0) == 19)
+        skip(); /* there is nothing lower */
+    CHECK_OK(weir_store_open(&options, &store, &error));
+    assert_in_range(yielded_by("rocksdb:high"), 1, 9);
+    assert_in_range(yielded_by("rocksdb:low"), 1, 19);
+    weir_store_close(&store);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -384,6 +428,7 @@ main(int argc, char **argv)
         TEST(without_a_schema_record_it_is_corrupt),
         TEST(after_a_failed_write_no_other_is_let_through),
         TEST(rocksdb_makes_its_checksums_with_the_processor),
+        TEST(flushes_and_merges_yield_to_the_commits),
     };
 
     if (argc == 3 && strcmp(argv[1], "write-until-refused") == 0)
