@@ -11,7 +11,7 @@ typedef Weir__V1__Inconsistency inconsistency;
 #define SERVICE (&weir__v1__system_service__descriptor)
 #define RESOLUTION(name_) WEIR__V1__INCONSISTENCY_RESOLUTION__INCONSISTENCY_RESOLUTION_##name_
 
-enum { PAGE = 1000, ID_MAX = 60, RUN_MS = 600000 };
+enum { ID_MAX = 60, RUN_MS = 600000 };
 
 static const struct {
     const char *word;
@@ -65,8 +65,9 @@ cli_audit_run(cli *self)
 /* ---- ls ---- */
 
 static void
-add_row(cli *self, cli_table *table, const inconsistency *it)
+add_row(cli *self, cli_table *table, const ProtobufCMessage *item)
 {
+    const inconsistency *it = (const void *)item;
     weir_arena *arena = self->arena;
 
     cli_table_row(table,
@@ -86,32 +87,15 @@ cli_audit_ls(cli *self)
     static const char *const headers[] = { "ID", "COLLECTION", "DOCUMENT", "REV", "RECORDED",
         "EVIDENT", "PROPOSED", "DECIDED", "FOUND", "MESSAGE", NULL };
     Weir__V1__ListInconsistenciesRequest request = WEIR__V1__LIST_INCONSISTENCIES_REQUEST__INIT;
-    ProtobufCMessage *message = NULL;
     cli_table *table = cli_table_create(self->arena, headers);
     int64_t limit = 0;
-    bool more = true;
-    cli_exit result = cli_number(self, "limit", 1, INT32_MAX, INT32_MAX, &limit);
+    const cli_exit result = cli_number(self, "limit", 1, INT32_MAX, 0, &limit);
 
     request.collection_id = (char *)cli_text(self, "collection", "");
     request.show_resolved = cli_has(self, "resolved");
-    while (result == CLI_OK && more && limit > 0) {
-        request.page_size = limit < PAGE ? (int32_t)limit : PAGE;
-        result = cli_call(self, SERVICE, "ListInconsistencies", &request.base, &message);
-        if (result != CLI_OK)
-            return result;
-        const Weir__V1__ListInconsistenciesResponse *page = (const void *)message;
-        for (size_t i = 0; i < page->n_inconsistencies && limit > 0; i++, limit--) {
-            if (self->json)
-                cli_print_json(&page->inconsistencies[i]->base);
-            else
-                add_row(self, table, page->inconsistencies[i]);
-        }
-        request.page_token = page->next_page_token;
-        more = page->next_page_token[0] != '\0';
-    }
-    if (result == CLI_OK && !self->json)
-        cli_table_print(self, table);
-    return result;
+    return result != CLI_OK
+        ? result
+        : cli_list(self, SERVICE, "ListInconsistencies", &request.base, limit, table, add_row);
 }
 
 /* ---- resolve ---- */

@@ -142,6 +142,12 @@ weir_rpc_call_options cli_call_options(cli *self, weir_rpc_metadata storage[1],
 /* One unary call; prints and translates a failure.  The answer lives in the command's arena. */
 cli_exit cli_call(cli *self, const ProtobufCServiceDescriptor *service, const char *method,
     const ProtobufCMessage *request, ProtobufCMessage **ret_response);
+/* Call a method that lists in pages, for `limit` items at most (0: all), and print each: a
+ * ProtoJSON line, or what `show` does with it.  The table, unless NULL, is printed behind the last.
+ * request: with page_size and page_token, which are written here. */
+typedef void cli_show(cli *self, cli_table *table, const ProtobufCMessage *item);
+cli_exit cli_list(cli *self, const ProtobufCServiceDescriptor *service, const char *method,
+    ProtobufCMessage *request, int64_t limit, cli_table *table, cli_show *show);
 /* The same without a word: for callers that know what to do. */
 weir_code cli_try(cli *self, const ProtobufCServiceDescriptor *service, const char *method,
     const ProtobufCMessage *request, uint32_t timeout_ms, weir_arena *arena,

@@ -9,8 +9,6 @@ typedef Weir__V1__Collection collection;
 
 #define SERVICE (&weir__v1__collection_service__descriptor)
 
-enum { PAGE = 1000 };
-
 static cli_table *
 collection_table(cli *self)
 {
@@ -27,12 +25,10 @@ number(cli *self, int64_t value)
 }
 
 static void
-add(cli *self, cli_table *table, const collection *it)
+add(cli *self, cli_table *table, const ProtobufCMessage *item)
 {
-    if (self->json) {
-        cli_print_json(&it->base);
-        return;
-    }
+    const collection *it = (const void *)item;
+
     cli_table_row(table,
         (const char *const[]){ cli_plain(self->arena, it->collection_id, 0),
             cli_plain(self->arena, it->embedding_model, 0), number(self, it->dimension),
@@ -47,9 +43,12 @@ print_one(cli *self, const collection *it)
 {
     cli_table *table = collection_table(self);
 
-    add(self, table, it);
-    if (!self->json)
-        cli_table_print(self, table);
+    if (self->json) {
+        cli_print_json(&it->base);
+        return;
+    }
+    add(self, table, &it->base);
+    cli_table_print(self, table);
 }
 
 cli_exit
@@ -98,24 +97,20 @@ cli_exit
 cli_collection_ls(cli *self)
 {
     Weir__V1__ListCollectionsRequest request = WEIR__V1__LIST_COLLECTIONS_REQUEST__INIT;
-    ProtobufCMessage *message = NULL;
-    cli_table *table = collection_table(self);
 
-    request.page_size = PAGE;
-    for (;;) {
-        const cli_exit result = cli_call(self, SERVICE, "ListCollections", &request.base, &message);
-        if (result != CLI_OK)
-            return result;
-        const Weir__V1__ListCollectionsResponse *page = (const void *)message;
-        for (size_t i = 0; i < page->n_collections; i++)
-            add(self, table, page->collections[i]);
-        if (page->next_page_token[0] == '\0')
-            break;
-        request.page_token = page->next_page_token;
-    }
-    if (!self->json)
-        cli_table_print(self, table);
-    return CLI_OK;
+    return cli_list(self, SERVICE, "ListCollections", &request.base, 0, collection_table(self),
+        add);
+}
+
+static void
+add_model(cli *self, cli_table *table, const ProtobufCMessage *item)
+{
+    const Weir__V1__Model *it = (const void *)item;
+
+    cli_table_row(table,
+        (const char *const[]){ it->name, number(self, it->dimension), number(self, it->max_tokens),
+            it->language, it->provider, it->is_default ? "yes" : "",
+            it->available ? "yes" : cli_plain(self->arena, it->unavailable_reason, 0), NULL });
 }
 
 cli_exit
@@ -124,28 +119,7 @@ cli_model_ls(cli *self)
     static const char *const headers[] = { "MODEL", "DIMENSION", "TOKENS", "LANGUAGE", "PROVIDER",
         "DEFAULT", "AVAILABLE", NULL };
     Weir__V1__ListModelsRequest request = WEIR__V1__LIST_MODELS_REQUEST__INIT;
-    ProtobufCMessage *message = NULL;
-    cli_table *table = cli_table_create(self->arena, headers);
 
-    request.page_size = PAGE;
-    const cli_exit result = cli_call(self, &weir__v1__system_service__descriptor, "ListModels",
-        &request.base, &message);
-    if (result != CLI_OK)
-        return result;
-    const Weir__V1__ListModelsResponse *answer = (const void *)message;
-    for (size_t i = 0; i < answer->n_models; i++) {
-        const Weir__V1__Model *it = answer->models[i];
-        if (self->json)
-            cli_print_json(&it->base);
-        else
-            cli_table_row(table,
-                (const char *const[]){ it->name, number(self, it->dimension),
-                    number(self, it->max_tokens), it->language, it->provider,
-                    it->is_default ? "yes" : "",
-                    it->available ? "yes" : cli_plain(self->arena, it->unavailable_reason, 0),
-                    NULL });
-    }
-    if (!self->json)
-        cli_table_print(self, table);
-    return CLI_OK;
+    return cli_list(self, &weir__v1__system_service__descriptor, "ListModels", &request.base, 0,
+        cli_table_create(self->arena, headers), add_model);
 }

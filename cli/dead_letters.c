@@ -15,8 +15,9 @@ typedef Weir__V1__DeadLetter dead_letter;
 enum { PAGE = 1000, ID_MAX = 60 };
 
 static void
-add_row(cli *self, cli_table *table, const dead_letter *it)
+add_row(cli *self, cli_table *table, const ProtobufCMessage *item)
 {
+    const dead_letter *it = (const void *)item;
     const Weir__V1__FailureInfo *failure = it->failure;
 
     cli_table_row(table,
@@ -36,32 +37,15 @@ cli_dlq_ls(cli *self)
     static const char *const headers[] = { "DEAD LETTER", "DOCUMENT", "REV", "STAGE", "REASON",
         "ATTEMPTS", "FAILED", "MESSAGE", NULL };
     Weir__V1__ListDeadLettersRequest request = WEIR__V1__LIST_DEAD_LETTERS_REQUEST__INIT;
-    ProtobufCMessage *message = NULL;
     cli_table *table = cli_table_create(self->arena, headers);
     int64_t limit = 0;
-    bool more = true;
-    cli_exit result = cli_number(self, "limit", 1, INT32_MAX, INT32_MAX, &limit);
+    const cli_exit result = cli_number(self, "limit", 1, INT32_MAX, 0, &limit);
 
     request.collection_id = (char *)cli_text(self, "collection", "");
     request.filter = (char *)cli_text(self, "filter", "");
-    while (result == CLI_OK && more && limit > 0) {
-        request.page_size = limit < PAGE ? (int32_t)limit : PAGE;
-        result = cli_call(self, SERVICE, "ListDeadLetters", &request.base, &message);
-        if (result != CLI_OK)
-            return result;
-        const Weir__V1__ListDeadLettersResponse *page = (const void *)message;
-        for (size_t i = 0; i < page->n_dead_letters && limit > 0; i++, limit--) {
-            if (self->json)
-                cli_print_json(&page->dead_letters[i]->base);
-            else
-                add_row(self, table, page->dead_letters[i]);
-        }
-        request.page_token = page->next_page_token;
-        more = page->next_page_token[0] != '\0';
-    }
-    if (result == CLI_OK && !self->json)
-        cli_table_print(self, table);
-    return result;
+    return result != CLI_OK
+        ? result
+        : cli_list(self, SERVICE, "ListDeadLetters", &request.base, limit, table, add_row);
 }
 
 static void

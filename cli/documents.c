@@ -11,7 +11,7 @@ typedef Weir__V1__Document document;
 
 #define SERVICE (&weir__v1__document_service__descriptor)
 
-enum { PAGE = 1000, TITLE_MAX = 60, WAIT_SLICE_MS = 20000, WAIT_DEFAULT_MS = 300000 };
+enum { TITLE_MAX = 60, WAIT_SLICE_MS = 20000, WAIT_DEFAULT_MS = 300000 };
 
 /* ---- showing ---- */
 
@@ -82,8 +82,9 @@ document_table(cli *self)
 }
 
 static void
-add_document(cli *self, cli_table *table, const document *it)
+add_document(cli *self, cli_table *table, const ProtobufCMessage *item)
 {
+    const document *it = (const void *)item;
     cli_table_row(table,
         (const char *const[]){ cli_plain(self->arena, it->document_id, TITLE_MAX),
             number(self, it->revision), cli_state_name(it->state), cli_stage_name(it->stage),
@@ -134,31 +135,6 @@ take_states(cli *self, Weir__V1__ListDocumentsRequest *request)
     return CLI_OK;
 }
 
-static cli_exit
-list(cli *self, Weir__V1__ListDocumentsRequest *request, int64_t limit, cli_table *table)
-{
-    ProtobufCMessage *message = NULL;
-
-    for (;;) {
-        request->page_size = limit > 0 && limit < PAGE ? (int32_t)limit : PAGE;
-        const cli_exit result = cli_call(self, SERVICE, "ListDocuments", &request->base, &message);
-        if (result != CLI_OK)
-            return result;
-        const Weir__V1__ListDocumentsResponse *page = (const void *)message;
-        for (size_t i = 0; i < page->n_documents; i++) {
-            if (self->json)
-                cli_print_json(&page->documents[i]->base);
-            else
-                add_document(self, table, page->documents[i]);
-            if (limit > 0 && --limit == 0)
-                return CLI_OK;
-        }
-        if (page->next_page_token[0] == '\0')
-            return CLI_OK;
-        request->page_token = page->next_page_token;
-    }
-}
-
 cli_exit
 cli_ls(cli *self)
 {
@@ -173,11 +149,9 @@ cli_ls(cli *self)
         result = cli_number(self, "limit", 1, INT32_MAX, 0, &limit);
     request.filter = (char *)cli_text(self, "filter", "");
     request.show_deleted = cli_has(self, "deleted");
-    if (result == CLI_OK)
-        result = list(self, &request, limit, table);
-    if (result == CLI_OK && !self->json)
-        cli_table_print(self, table);
-    return result;
+    return result != CLI_OK
+        ? result
+        : cli_list(self, SERVICE, "ListDocuments", &request.base, limit, table, add_document);
 }
 
 /* ---- rm, retry ---- */
@@ -372,12 +346,11 @@ join_headings(cli *self, size_t count, char **headings)
 }
 
 static void
-print_chunk(cli *self, const Weir__V1__Chunk *it)
+print_chunk(cli *self, cli_table *table, const ProtobufCMessage *item)
 {
-    if (self->json) {
-        cli_print_json(&it->base);
-        return;
-    }
+    const Weir__V1__Chunk *it = (const void *)item;
+
+    (void)table;
     const char *headings = join_headings(self, it->n_heading_path, it->heading_path);
     printf("%s#%d  bytes %lld..%lld, %d tokens%s%s%s\n", self->terminal ? "\033[1m" : "",
         it->ordinal, (long long)it->start_byte, (long long)it->end_byte, it->token_count,
@@ -389,23 +362,12 @@ cli_exit
 cli_chunks(cli *self)
 {
     Weir__V1__ListChunksRequest request = WEIR__V1__LIST_CHUNKS_REQUEST__INIT;
-    ProtobufCMessage *message = NULL;
     cli_exit result = cli_collection(self, &request.collection_id);
 
     if (result == CLI_OK)
         result = cli_number(self, "revision", 1, INT64_MAX, 0, &request.revision);
     request.document_id = self->arguments[0];
-    request.page_size = PAGE;
-    while (result == CLI_OK) {
-        result = cli_call(self, SERVICE, "ListChunks", &request.base, &message);
-        if (result != CLI_OK)
-            return result;
-        const Weir__V1__ListChunksResponse *page = (const void *)message;
-        for (size_t i = 0; i < page->n_chunks; i++)
-            print_chunk(self, page->chunks[i]);
-        if (page->next_page_token[0] == '\0')
-            break;
-        request.page_token = page->next_page_token;
-    }
-    return result;
+    return result != CLI_OK
+        ? result
+        : cli_list(self, SERVICE, "ListChunks", &request.base, 0, NULL, print_chunk);
 }

@@ -7,8 +7,6 @@
 
 #define SERVICE (&weir__v1__document_service__descriptor)
 
-enum { PAGE = 1000 };
-
 /* "STAGE_CHUNK" without the first `skip` characters; "?" for a number without a name. */
 static const char *
 name_of(const ProtobufCEnumDescriptor *descriptor, int number, size_t skip)
@@ -52,8 +50,9 @@ what(cli *self, const Weir__V1__DocumentEvent *it)
 }
 
 static void
-add_row(cli *self, cli_table *table, const Weir__V1__DocumentEvent *it)
+add_row(cli *self, cli_table *table, const ProtobufCMessage *item)
 {
+    const Weir__V1__DocumentEvent *it = (const void *)item;
     cli_table_row(table,
         (const char *const[]){ cli_format_time(self->arena, it->time),
             weir_arena_printf(self->arena, "%lld", (long long)it->revision),
@@ -69,31 +68,15 @@ cli_events(cli *self)
     static const char *const headers[] = { "TIME", "REV", "RUN", "EVENT", "STAGE", "ATTEMPT",
         "WHAT", NULL };
     Weir__V1__ListDocumentEventsRequest request = WEIR__V1__LIST_DOCUMENT_EVENTS_REQUEST__INIT;
-    ProtobufCMessage *message = NULL;
     cli_table *table = cli_table_create(self->arena, headers);
     cli_exit result = cli_collection(self, &request.collection_id);
 
     if (result == CLI_OK)
         result = cli_number(self, "revision", 1, INT64_MAX, 0, &request.revision);
     request.document_id = self->arguments[0];
-    request.page_size = PAGE;
-    for (bool more = true; result == CLI_OK && more;) {
-        result = cli_call(self, SERVICE, "ListDocumentEvents", &request.base, &message);
-        if (result != CLI_OK)
-            return result;
-        const Weir__V1__ListDocumentEventsResponse *page = (const void *)message;
-        for (size_t i = 0; i < page->n_events; i++) {
-            if (self->json)
-                cli_print_json(&page->events[i]->base);
-            else
-                add_row(self, table, page->events[i]);
-        }
-        request.page_token = page->next_page_token;
-        more = page->next_page_token[0] != '\0';
-    }
-    if (result == CLI_OK && !self->json)
-        cli_table_print(self, table);
-    return result;
+    return result != CLI_OK
+        ? result
+        : cli_list(self, SERVICE, "ListDocumentEvents", &request.base, 0, table, add_row);
 }
 
 /* ---- explain ---- */

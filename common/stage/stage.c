@@ -173,6 +173,17 @@ weir_stage_begin(weir_stage *stage, int64_t now_ms, uint64_t random)
     weir_arena_reset(stage->arena);
 }
 
+static weir_code
+refuse_request(weir_stage *stage, const weir_request *request)
+{
+    weir_error error;
+
+    weir_error_set(&error, WEIR_UNIMPLEMENTED, "the %s takes no requests of kind %u",
+        weir_service_name(stage->options.service), request->kind);
+    weir_stage_fail(stage, request->reply_to, &error);
+    return WEIR_OK;
+}
+
 weir_code
 weir_stage_on_request(weir_stage *stage, const weir_request *request, weir_error *reterr)
 {
@@ -182,7 +193,9 @@ weir_stage_on_request(weir_stage *stage, const weir_request *request, weir_error
         return stage_links_apply_era(stage, request, reterr);
     weir_error error = { .code = WEIR_OK };
     const stage_mark mark = stage_aside_mark(stage);
-    const weir_code code = stage->options.ops->request(stage->options.core, stage, request, &error);
+    const weir_code code = stage->options.ops->request != NULL
+        ? stage->options.ops->request(stage->options.core, stage, request, &error)
+        : refuse_request(stage, request);
     if (stage_aside_is_harmless(stage, mark, code)) {
         weir_stage_fail(stage, request->reply_to, &error);
         return WEIR_OK;

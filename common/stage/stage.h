@@ -58,6 +58,7 @@ typedef struct weir_core_ops {
      * one, in order. */
     weir_code (*row)(void *core, weir_stage *stage, weir_link_kind link, uint64_t seq,
         const Weir__Internal__V1__Row *row, weir_bytes packed, weir_error *reterr);
+    /* NULL: the service takes none, and each is refused (WEIR_UNIMPLEMENTED). */
     weir_code (*request)(void *core, weir_stage *stage, const weir_request *request,
         weir_error *reterr);
     weir_code (*job_done)(void *core, weir_stage *stage, weir_job *job, weir_error *reterr);

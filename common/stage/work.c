@@ -11,6 +11,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/failpoint.h"
+#include "common/base/limits.h"
 #include "common/base/log.h"
 #include "common/base/plant.h"
 #include "common/stage/work_internal.h"
@@ -724,11 +725,29 @@ take_careful(weir_work *work, const weir_stage *stage, const work_row *row)
     return true;
 }
 
+/* Whose row it is must be nameable in a key; a sender that breaks this has a bug, and no event
+ * could name the row. */
+static bool
+is_work(const weir_work *work, const work_row *row)
+{
+    const size_t size = strlen(row->document_id);
+
+    return row->payload_case == work->ops.payload && row->collection_no > 0 && size > 0 &&
+        size <= WEIR_DOCUMENT_ID_BYTES_MAX && row->revision > 0 && row->epoch >= 0;
+}
+
 weir_code
-weir_work_on_row(weir_work *work, weir_stage *stage, uint64_t seq, const work_row *row,
-    weir_bytes packed, weir_error *reterr)
+weir_work_on_row(weir_work *work, weir_stage *stage, weir_link_kind link, uint64_t seq,
+    const work_row *row, weir_bytes packed, weir_error *reterr)
 {
     weir_work_item *item = NULL;
+
+    if (!is_work(work, row)) {
+        weir_log(WEIR_LOG_ERROR, "row.unknown", WEIR_STR("link", weir_link_spec_of(link)->name),
+            WEIR_INT("seq", seq), WEIR_INT("payload", row->payload_case));
+        weir_stage_settle(stage, link, seq);
+        return WEIR_OK;
+    }
     weir_code code = work_fence(work, stage, row, reterr);
 
     if (code == WEIR_OK)

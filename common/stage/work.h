@@ -34,6 +34,7 @@ typedef struct weir_work weir_work;
 typedef struct weir_work_item weir_work_item; /* one row in the making */
 
 typedef struct weir_work_ops {
+    Weir__Internal__V1__Row__PayloadCase payload; /* of the rows that are work */
     /* Begin the work of an item: start a job, or join a batch.  The core calls weir_work_done once
      * for each start, in this call or later. */
     weir_code (*start)(void *core, weir_stage *stage, weir_work_item *item, weir_error *reterr);
@@ -69,8 +70,9 @@ void weir_work_observe(weir_work *work, const weir_work_observer *observer);
 
 /* Rebuild the due heap from 'd' rows. */
 weir_code weir_work_start(weir_work *work, weir_stage *stage, weir_error *reterr) WEIR_MUST_CHECK;
-/* From the core's row handler, for a row whose work is to be done here. */
-weir_code weir_work_on_row(weir_work *work, weir_stage *stage, uint64_t seq,
+/* From the core's row handler.  A row without ops->payload or whose document no key could name is
+ * settled with a line in the log. */
+weir_code weir_work_on_row(weir_work *work, weir_stage *stage, weir_link_kind link, uint64_t seq,
     const Weir__Internal__V1__Row *row, weir_bytes packed, weir_error *reterr) WEIR_MUST_CHECK;
 /* The work of an item that was started is over: `result` (code WEIR_OK: emit with `payload`).  The
  * item's pointer is good until this call.  When the item was dropped meanwhile (a higher epoch, a

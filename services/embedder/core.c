@@ -367,42 +367,13 @@ core_start(void *self, weir_stage *stage, weir_error *reterr)
     return code == WEIR_OK ? weir_work_start(core->work, stage, reterr) : code;
 }
 
-/* Whose row it is must be nameable in a key; a sender that breaks this has a bug, and no event
- * could name the row. */
-static bool
-is_whole(const row_message *row)
-{
-    const size_t size = strlen(row->document_id);
-
-    return row->payload_case == WEIR__INTERNAL__V1__ROW__PAYLOAD_CHUNKS && row->collection_no > 0 &&
-        size > 0 && size <= WEIR_DOCUMENT_ID_BYTES_MAX && row->revision > 0 && row->epoch >= 0;
-}
-
 static weir_code
 core_row(void *self, weir_stage *stage, weir_link_kind link, uint64_t seq, const row_message *row,
     weir_bytes packed, weir_error *reterr)
 {
     embedder_core *core = self;
 
-    if (is_whole(row))
-        return weir_work_on_row(core->work, stage, seq, row, packed, reterr);
-    weir_log(WEIR_LOG_ERROR, "row.unknown", WEIR_STR("link", weir_link_spec_of(link)->name),
-        WEIR_INT("seq", seq), WEIR_INT("payload", row->payload_case));
-    weir_stage_settle(stage, link, seq);
-    return WEIR_OK;
-}
-
-static weir_code
-core_request(void *self, weir_stage *stage, const weir_request *request, weir_error *reterr)
-{
-    weir_error error;
-
-    (void)self;
-    (void)reterr;
-    weir_error_set(&error, WEIR_UNIMPLEMENTED, "the embedder takes no requests of kind %u",
-        request->kind);
-    weir_stage_fail(stage, request->reply_to, &error);
-    return WEIR_OK;
+    return weir_work_on_row(core->work, stage, link, seq, row, packed, reterr);
 }
 
 static weir_code
@@ -465,7 +436,6 @@ core_round_end(void *self, weir_stage *stage, weir_error *reterr)
 const weir_core_ops embedder_core_ops = {
     .start = core_start,
     .row = core_row,
-    .request = core_request,
     .job_done = core_job_done,
     .era_raised = core_era_raised,
     .round_end = core_round_end,
@@ -474,7 +444,8 @@ const weir_core_ops embedder_core_ops = {
 embedder_core *
 embedder_core_create(const embedder_options *options)
 {
-    static const weir_work_ops ops = { .start = start_item,
+    static const weir_work_ops ops = { .payload = WEIR__INTERNAL__V1__ROW__PAYLOAD_CHUNKS,
+        .start = start_item,
         .emit = emit_item,
         .release = release_payload,
         .check = check_row };

@@ -2,6 +2,7 @@
  * api.c - the tables of the gateway's RPCs.  A method of the proto without a row answers
  * UNIMPLEMENTED by its name.
  */
+#include "services/gateway/parts.h"
 #include "services/gateway/rpcs.h"
 #include "services/gateway/watchers.h"
 #include "weir/v1/collection.pb-c.h"
@@ -48,9 +49,9 @@ static const weir_rpc_handler document_rows[] = {
     { .method = "DownloadDocument",
         .flags = WEIR_RPC_POOL,
         .request = gateway_download_document_rpc,
-        .writable = gateway_download_document_writable,
-        .cancelled = gateway_download_document_cancelled,
-        .done = gateway_download_document_done },
+        .writable = gateway_parts_writable,
+        .cancelled = gateway_parts_cancelled,
+        .done = gateway_parts_done },
 };
 
 static const weir_rpc_handler search_rows[] = {
@@ -85,9 +86,9 @@ static const weir_rpc_handler source_rows[] = {
     { .method = "ReadSource",
         .flags = WEIR_RPC_POOL,
         .request = gateway_read_source_rpc,
-        .writable = gateway_read_source_writable,
-        .cancelled = gateway_read_source_cancelled,
-        .done = gateway_read_source_done },
+        .writable = gateway_parts_writable,
+        .cancelled = gateway_parts_cancelled,
+        .done = gateway_parts_done },
 };
 
 #define API(descriptor_, rows_) \

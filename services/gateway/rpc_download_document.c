@@ -8,38 +8,23 @@
 #include "common/base/hash.h"
 #include "services/gateway/check.h"
 #include "services/gateway/keys.h"
+#include "services/gateway/parts.h"
 #include "services/gateway/reads.h"
-#include "services/gateway/rpcs.h"
 
 typedef Weir__V1__DownloadDocumentRequest download_request;
 typedef Weir__V1__DownloadDocumentResponse download_response;
 
 enum { PART_BYTES_MAX = 256 << 10 };
 
-typedef struct download {
-    weir_buffer body;
-    size_t sent;
-} download;
-
-/* On one thread at a time: the request's, then the events'. */
-static void
-send_parts(weir_rpc_call *call, download *flow)
+static weir_rpc_sent
+send_part(weir_rpc_call *call, weir_bytes data)
 {
-    while (flow->sent < flow->body.size) {
-        const size_t left = flow->body.size - flow->sent;
-        download_response part = WEIR__V1__DOWNLOAD_DOCUMENT_RESPONSE__INIT;
+    download_response part = WEIR__V1__DOWNLOAD_DOCUMENT_RESPONSE__INIT;
 
-        part.part_case = WEIR__V1__DOWNLOAD_DOCUMENT_RESPONSE__PART_DATA;
-        part.data.data = flow->body.data + flow->sent;
-        part.data.len = left < PART_BYTES_MAX ? left : PART_BYTES_MAX;
-        flow->sent += part.data.len;
-        const weir_rpc_sent sent = weir_rpc_send(call, &part.base);
-        if (sent == WEIR_RPC_FULL && flow->sent < flow->body.size)
-            return; /* `writable` goes on */
-        if (sent == WEIR_RPC_GONE)
-            break;
-    }
-    weir_rpc_finish(call);
+    part.part_case = WEIR__V1__DOWNLOAD_DOCUMENT_RESPONSE__PART_DATA;
+    part.data.data = (uint8_t *)(uintptr_t)data.data;
+    part.data.len = data.size;
+    return weir_rpc_send(call, &part.base);
 }
 
 /* False: not now; an event goes on. */
@@ -122,18 +107,18 @@ read_body(gateway_look *look, const gateway_found *found, weir_buffer *body, wei
 static void
 download_document(gateway *self, weir_rpc_call *call, const download_request *request)
 {
-    download *flow = weir_alloc_zero(1, sizeof *flow);
+    weir_buffer *body = NULL;
     gateway_found found;
     gateway_look look;
     weir_error error = { .code = WEIR_OK };
     weir_code code = check(request, &error);
 
-    weir_rpc_call_set_state(call, flow);
+    gateway_parts_begin(call, PART_BYTES_MAX, send_part, &body);
     if (code == WEIR_OK) {
         gateway_look_begin(&look, self->service->store, weir_rpc_call_arena(call));
         code = find(&look, call, request, &found, &error);
         if (code == WEIR_OK)
-            code = read_body(&look, &found, &flow->body, &error);
+            code = read_body(&look, &found, body, &error);
         gateway_look_end(&look);
     }
     if (code != WEIR_OK) {
@@ -141,32 +126,7 @@ download_document(gateway *self, weir_rpc_call *call, const download_request *re
         return;
     }
     if (send_header(call, &found))
-        send_parts(call, flow);
+        gateway_parts_send(call);
 }
 
 GATEWAY_REQUEST(download_document, download_request)
-
-void
-gateway_download_document_writable(weir_rpc_call *call, void *context)
-{
-    (void)context;
-    send_parts(call, weir_rpc_call_state(call));
-}
-
-/* The reader has gone: there may be no room, and so no `writable`, any more. */
-void
-gateway_download_document_cancelled(weir_rpc_call *call, void *context)
-{
-    (void)context;
-    weir_rpc_finish(call);
-}
-
-void
-gateway_download_document_done(weir_rpc_call *call, void *context)
-{
-    download *flow = weir_rpc_call_state(call);
-
-    (void)context;
-    weir_buffer_fini(&flow->body);
-    weir_free(flow);
-}

@@ -39,9 +39,6 @@ gateway_request_rpc gateway_list_chunks_rpc;
 gateway_request_rpc gateway_list_document_events_rpc;
 gateway_request_rpc gateway_explain_document_rpc;
 gateway_request_rpc gateway_download_document_rpc;
-gateway_event_rpc gateway_download_document_writable;
-gateway_event_rpc gateway_download_document_cancelled;
-gateway_event_rpc gateway_download_document_done;
 
 /* SearchService */
 gateway_request_rpc gateway_search_rpc;
@@ -64,9 +61,6 @@ gateway_request_rpc gateway_resolve_inconsistency_rpc;
 
 /* SourceService */
 gateway_request_rpc gateway_read_source_rpc;
-gateway_event_rpc gateway_read_source_writable;
-gateway_event_rpc gateway_read_source_cancelled;
-gateway_event_rpc gateway_read_source_done;
 
 /* As WEIR_RPC_UNARY, for a table in another file: defines gateway_<name>_rpc from the static
  * function <name>. */

@@ -293,19 +293,6 @@ core_row(void *self, weir_stage *stage, weir_link_kind link, uint64_t seq, const
     return code;
 }
 
-static weir_code
-core_request(void *self, weir_stage *stage, const weir_request *request, weir_error *reterr)
-{
-    weir_error error;
-
-    (void)self;
-    (void)reterr;
-    weir_error_set(&error, WEIR_UNIMPLEMENTED, "the indexer takes no requests of kind %u",
-        request->kind);
-    weir_stage_fail(stage, request->reply_to, &error);
-    return WEIR_OK;
-}
-
 /* Its time is for the rounds' own work. */
 static weir_code
 core_wake(void *self, weir_stage *stage, weir_error *reterr)
@@ -393,7 +380,6 @@ core_committed(void *self, weir_stage *stage)
 const weir_core_ops indexer_core_ops = {
     .start = core_start,
     .row = core_row,
-    .request = core_request,
     .wake = core_wake,
     .round_end = core_round_end,
     .committed = core_committed,

@@ -181,18 +181,6 @@ core_row(void *self, weir_stage *stage, weir_link_kind link, uint64_t seq, const
 }
 
 static weir_code
-core_request(void *self, weir_stage *stage, const weir_request *request, weir_error *reterr)
-{
-    weir_error error;
-
-    (void)self;
-    (void)reterr;
-    weir_error_set(&error, WEIR_UNIMPLEMENTED, "the reconciler takes no command %u", request->kind);
-    weir_stage_fail(stage, request->reply_to, &error);
-    return WEIR_OK;
-}
-
-static weir_code
 core_wake(void *self, weir_stage *stage, weir_error *reterr)
 {
     reconciler_core *core = self;
@@ -277,7 +265,6 @@ core_committed(void *self, weir_stage *stage)
 const weir_core_ops reconciler_core_ops = {
     .start = core_start,
     .row = core_row,
-    .request = core_request,
     .wake = core_wake,
     .era_raised = core_era_raised,
     .round_end = core_round_end,

@@ -206,13 +206,6 @@ weir_stage_event(weir_stage *stage, const Weir__Internal__V1__LifecycleEvent *ev
 }
 
 void
-weir_stage_fail(weir_stage *stage, uint64_t reply_to, const weir_error *error)
-{
-    (void)reply_to;
-    stage->refused = error->code;
-}
-
-void
 weir_stage_wake_at(weir_stage *stage, int64_t at_ms)
 {
     if (stage->wake_at_ms == 0 || at_ms < stage->wake_at_ms)

@@ -43,7 +43,6 @@ struct weir_stage {
     int64_t wake_at_ms; /* 0: no wish */
     weir_stage_counts counts;
     uint32_t credit;
-    weir_code refused; /* of the last weir_stage_fail */
 };
 
 /* A start on `store`, with the boot number `boot`; runs the core's start and commits its round. */

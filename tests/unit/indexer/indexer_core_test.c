@@ -644,16 +644,6 @@ credit_follows_the_size_of_rows(void **state)
 }
 
 static void
-requests_are_refused_as_unimplemented(void **state)
-{
-    world *self = *state;
-    const weir_request request = { .kind = 1, .reply_to = 1 };
-
-    CHECK_OK(indexer_core_ops.request(self->core, self->stage, &request, &error));
-    CHECK_CODE(self->stage->refused, WEIR_UNIMPLEMENTED);
-}
-
-static void
 every_store_error_breaks_the_round(void **state)
 {
     world *self = *state;
@@ -722,7 +712,6 @@ main(void)
         TEST(clearing_takes_a_bounded_number_of_keys_in_a_round),
         TEST(a_crash_while_clearing_is_made_good_by_the_next_start),
         TEST(credit_follows_the_size_of_rows),
-        TEST(requests_are_refused_as_unimplemented),
         TEST(every_store_error_breaks_the_round),
     };
 

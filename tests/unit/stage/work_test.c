@@ -154,7 +154,7 @@ toy_row(void *core, weir_stage *stage, weir_link_kind link, uint64_t seq, const 
 {
     toy *self = core;
 
-    return weir_work_on_row(self->work, stage, seq, row, packed, reterr);
+    return weir_work_on_row(self->work, stage, link, seq, row, packed, reterr);
 }
 
 static weir_code
@@ -213,7 +213,8 @@ observe_attempt(void *ud, weir_code result)
 static void *
 toy_create(void *ud, weir_store *store)
 {
-    static const weir_work_ops ops = { .start = toy_begin,
+    static const weir_work_ops ops = { .payload = WEIR__INTERNAL__V1__ROW__PAYLOAD_DOCUMENT,
+        .start = toy_begin,
         .emit = toy_emit,
         .release = toy_release,
         .check = toy_check };
