@@ -160,13 +160,6 @@ cli_exit cli_collection(const cli *self, char **ret_collection);
 /* SERVING at a gRPC target by grpc.health.v1, at most timeout_ms. */
 bool cli_is_serving(weir_rpc_runtime *runtime, const char *address, uint32_t timeout_ms);
 
-/* ---- the suite on this machine (status.c) ---- */
-
-/* The settings that --data and --config name, for data_dir; the caller destroys *ret_config.
- * CLI_USAGE after a sentence. */
-cli_exit cli_find_suite(const cli *self, weir_config **ret_config,
-    const weir_suite_config **ret_suite);
-
 /* ---- commands ---- */
 
 cli_exit cli_up(cli *self);

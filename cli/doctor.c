@@ -92,7 +92,7 @@ static cli_exit
 look_at_suite(cli *self, doctor_look *look)
 {
     suite_ids ids = { 0 };
-    const cli_exit result = cli_find_suite(self, &look->config, &look->suite);
+    const cli_exit result = suite_load(self, &look->config, &look->suite);
 
     if (result != CLI_OK)
         return result;

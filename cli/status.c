@@ -8,8 +8,6 @@
 #include "common/base/clock.h"
 #include "weir/internal/v1/service.pb-c.h"
 
-extern char **environ;
-
 typedef struct service_view {
     const char *name;
     const suite_process *process;
@@ -19,23 +17,6 @@ typedef struct service_view {
     char version[32];
     int64_t uptime_s;
 } service_view;
-
-cli_exit
-cli_find_suite(const cli *self, weir_config **ret_config, const weir_suite_config **ret_suite)
-{
-    weir_error error = { 0 };
-    const char *assignment =
-        weir_arena_printf(self->arena, "data_dir=%s", cli_text(self, "data", ""));
-    const weir_suite_sources sources = { .file = cli_text(self, "config", NULL),
-        .environment = environ,
-        .assignments = &assignment,
-        .assignment_count = cli_has(self, "data") ? 1 : 0 };
-
-    if (weir_suite_load(&sources, ret_config, ret_suite, &error) == WEIR_OK)
-        return CLI_OK;
-    cli_complain("%s", error.message);
-    return CLI_USAGE;
-}
 
 /* The service's own words; false: it does not answer. */
 static bool
@@ -123,7 +104,7 @@ cli_status(cli *self)
     const weir_suite_config *suite = NULL;
     service_view views[WEIR_SERVICE_COUNT] = { 0 };
     suite_ids ids;
-    const cli_exit result = cli_find_suite(self, &config, &suite);
+    const cli_exit result = suite_load(self, &config, &suite);
 
     if (result != CLI_OK)
         return result;
