@@ -8,12 +8,12 @@
 
 #include "cli/cli.h"
 
-static const cli_option shared_options[] = {
+const cli_option cli_shared_options[] = {
     { "output", 'o', "FORMAT", "json: one object a line; table: for people" },
     { "help", 'h', NULL, "this text" },
     { .name = NULL },
 };
-static const cli_option server_options[] = {
+const cli_option cli_server_options[] = {
     { "address", 0, "HOST:PORT", "the gateway (WEIR_ADDRESS, else 127.0.0.1:7070)" },
     { "ca", 0, "FILE", "speak TLS and trust this authority (WEIR_CA_FILE)" },
     { .name = NULL },
@@ -36,9 +36,9 @@ find_option(const cli_command *command, const char *name, size_t size, char lett
     const cli_option *found = find_in(command->options, name, size, letter);
 
     if (found == NULL)
-        found = find_in(shared_options, name, size, letter);
+        found = find_in(cli_shared_options, name, size, letter);
     if (found == NULL && command->calls_server)
-        found = find_in(server_options, name, size, letter);
+        found = find_in(cli_server_options, name, size, letter);
     return found;
 }
 
@@ -227,9 +227,9 @@ cli_print_help(const cli_command *command)
     printf("weir %s - %s\n\nusage: weir %s%s%s [options]\n\n", command->name, command->summary,
         command->name, command->usage[0] != '\0' ? " " : "", command->usage);
     print_options(command->options);
-    print_options(shared_options);
+    print_options(cli_shared_options);
     if (command->calls_server)
-        print_options(server_options);
+        print_options(cli_server_options);
     printf("\nexamples:\n");
     for (const char *at = command->examples; *at != '\0';) {
         const size_t size = strcspn(at, "\n");

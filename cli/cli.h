@@ -53,6 +53,9 @@ typedef struct cli_command {
 } cli_command;
 
 extern const cli_command cli_commands[];
+/* Options of every command, and of those that call a server (arguments.c). */
+extern const cli_option cli_shared_options[];
+extern const cli_option cli_server_options[];
 
 /* The command that argv[1], or argv[1] and argv[2], name; *ret_words of them.  NULL: none. */
 const cli_command *cli_find_command(int argc, char **argv, int *ret_words);
@@ -198,6 +201,7 @@ cli_exit cli_collection_ls(cli *self);
 cli_exit cli_collection_get(cli *self);
 cli_exit cli_model_ls(cli *self);
 cli_exit cli_call_method(cli *self);
+cli_exit cli_completion(cli *self);
 cli_exit cli_version(cli *self);
 cli_exit cli_help(cli *self);
 

@@ -124,6 +124,26 @@ class ProgramTest(SuiteTest):
         self.says(2, "there is no command \"dlq burn\"", "dlq", "burn")
         self.says(0, "weir dlq requeue", "help", "dlq")
 
+    def completed(self, *words):
+        script = 'eval "$(' + WEIR + ' completion bash)"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _weir; ' \
+                 'printf "%s\\n" "${COMPREPLY[@]}"'
+        done = subprocess.run(["bash", "-c", script, "bash", *words], stdout=subprocess.PIPE, text=True, timeout=20,
+                              check=True)
+        return done.stdout.split()
+
+    def test_a_shell_completes_commands_and_options(self):
+        self.assertEqual(self.completed("weir", "do"), ["down", "doctor"])
+        self.assertEqual(self.completed("weir", "dlq", ""), ["ls", "summary", "get", "requeue", "discard"])
+        self.assertEqual(self.completed("weir", "dlq", "ls"), ["ls"])
+        self.assertEqual(self.completed("weir", "dlq", "requeue", "--d"), ["--dry-run"])
+        self.assertEqual(self.completed("weir", "search", "words", "--m"), ["--mode", "--min-score"])
+        self.assertEqual(self.completed("weir", "down", "x", "--addr"), [])
+        fish = self.says(0, "complete -c weir -n __fish_use_subcommand -a dlq\n", "completion", "fish")
+        for line in fish.splitlines():
+            self.assertRegex(line, r"^complete -c weir -n (\w+|'[^']*')( -[a-z] [\w-]+| -r)*( -d '([^'\\]|\\.)*')?$")
+        self.assertIn("bashcompinit", self.says(0, "complete -o default", "completion", "zsh"))
+        self.says(2, "give bash, zsh or fish", "completion", "tcsh")
+
     def test_an_interrupted_ingest_goes_on_where_it_stopped(self):
         name = self.collection()
         for number in range(3000):
