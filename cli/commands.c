@@ -278,8 +278,8 @@ const cli_command cli_commands[] = {
         "weir call --address 127.0.0.1:7073 weir.internal.v1.StageService/GetStageStatus",
         call_options, 1, 1, true, cli_call_method },
     { "completion", "SHELL", "print a script by which bash, zsh or fish completes commands",
-        "weir completion bash > ~/.local/share/bash-completion/completions/weir\nweir completion fish > "
-        "~/.config/fish/completions/weir.fish",
+        "weir completion bash > ~/.local/share/bash-completion/completions/weir\n"
+        "weir completion fish > ~/.config/fish/completions/weir.fish",
         no_options, 1, 1, false, cli_completion },
     { "version", "", "print the version", "weir version", no_options, 0, 0, false, cli_version },
     { "help", "[COMMAND]", "explain a command", "weir help ingest", no_options, 0, 2, false,
