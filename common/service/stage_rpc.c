@@ -102,6 +102,7 @@ fill_stage(status_response *response, const weir_stage_status *status, weir_aren
     response->parked = status->counts.parked;
     response->oldest_ms = status->counts.oldest_ms;
     response->era = status->era;
+    response->held_era = status->held_era;
     response->applied_era = status->applied_era;
     response->set_aside = status->aside_count;
     response->alarms =

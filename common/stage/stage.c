@@ -32,6 +32,7 @@ load_era(weir_stage *stage, weir_error *reterr)
         return weir_error_set(reterr, WEIR_CORRUPT, "the era record has %zu bytes, not 8",
             stage->scratch.size);
     stage->era = found ? weir_load_u64(stage->scratch.data) : stage->options.initial_era;
+    stage->start_era = stage->era;
     return WEIR_OK;
 }
 
@@ -66,6 +67,7 @@ publish_status(weir_stage *stage)
     pthread_mutex_lock(&stage->status_lock);
     stage->status.identity = stage->identity;
     stage->status.era = stage->era;
+    stage->status.held_era = stage->applied_era > 0 ? stage->era : stage->start_era;
     stage->status.applied_era = stage->applied_era;
     stage->status.aside_count = stage->aside_count;
     stage->status.counts = stage->counts;

@@ -233,6 +233,9 @@ typedef struct weir_stage_link_view {
 typedef struct weir_stage_status {
     weir_link_identity identity;
     uint64_t era;
+    /* What the database held at this start, until an ApplyEra was carried out in it.  By this one a
+     * volume that was put back is known: its links may have told it the present era since. */
+    uint64_t held_era;
     uint64_t applied_era; /* greatest era of an ApplyEra in this start; 0: none yet */
     uint64_t aside_count; /* records that were set aside */
     weir_stage_counts counts;

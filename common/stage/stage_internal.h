@@ -23,6 +23,7 @@ struct weir_stage {
     weir_stage_options options;
     weir_link_identity identity;
     uint64_t era;
+    uint64_t start_era;   /* that of the database at this start */
     uint64_t applied_era; /* memory only: after a start the gateway says it again */
 
     /* the round */

@@ -59,7 +59,7 @@ tell_one(gateway_status *status, const stage_status *answer,
 
     command.service = answer->service;
     command.store_id = answer->store_id;
-    command.era = answer->era;
+    command.era = answer->held_era != 0 ? answer->held_era : answer->era;
     if (alarm != NULL && alarm->n_lost > 0) {
         command.regressed_peer = alarm->lost[0];
         command.link_peer = alarm->peer;

@@ -2,9 +2,10 @@
  * main.c - weir-sim: run seeds, report those that break a promise with everything that they stand
  * for, and say how fast.
  *
- *   weir-sim [--from N] [--seeds N] [--failures N] [--digest] [--seed N [--verbose]]
+ *   weir-sim [--losses] [--from N] [--seeds N] [--failures N] [--digest] [--seed N [--verbose]]
  *            [--plant NAME | --list-plants]                     (weir-sim-plants only)
  *
+ * --losses rolls volumes back in every seed, many times.
  * --plant breaks a rule on purpose (common/base/plant.h, common/link/mutant.h): a seed must fail.
  * --digest prints the hash of the whole trace of all seeds: two runs of the same program print the
  * same.
@@ -27,7 +28,7 @@ typedef struct totals {
 
 typedef struct arguments {
     uint64_t from, seeds, failures_max;
-    bool verbose, digest;
+    bool verbose, digest, losses;
 } arguments;
 
 static const char *const fault_names[SIM_FAULT_COUNT] = {
@@ -59,28 +60,31 @@ add(totals *sum, const sim_world *world, bool ok)
 }
 
 static void
-report(const sim_world *world)
+report(const sim_world *world, const arguments *wanted)
 {
     printf("seed %llu, step %u: %s: %s\n  ", (unsigned long long)world->options.seed, world->step,
         world->invariant, world->failure);
     sim_options_print(stdout, &world->options);
-    printf("  repeat: weir-sim --seed %llu --verbose\n", (unsigned long long)world->options.seed);
+    printf("  repeat: weir-sim %s--seed %llu --verbose\n", wanted->losses ? "--losses " : "",
+        (unsigned long long)world->options.seed);
     fflush(stdout);
 }
 
 static void
-run_seed(uint64_t seed, bool verbose, totals *sum)
+run_seed(uint64_t seed, const arguments *wanted, totals *sum)
 {
-    const sim_options options = sim_options_of(seed);
-    sim_world *world = sim_create(&options);
+    sim_options options = sim_options_of(seed);
 
+    if (wanted->losses)
+        sim_options_lose(&options);
+    sim_world *world = sim_create(&options);
     sim_plants_seed(seed);
-    world->verbose = verbose;
-    if (verbose)
+    world->verbose = wanted->verbose;
+    if (wanted->verbose)
         sim_options_print(stdout, &options);
     const bool ok = sim_run(world);
     if (!ok)
-        report(world);
+        report(world, wanted);
     add(sum, world, ok);
     sim_destroy(&world);
 }
@@ -105,7 +109,7 @@ static int
 usage(void)
 {
     fprintf(stderr,
-        "usage: weir-sim [--from N] [--seeds N] [--failures N] [--digest] "
+        "usage: weir-sim [--losses] [--from N] [--seeds N] [--failures N] [--digest] "
         "[--seed N [--verbose]] [--plant NAME | --list-plants]\n");
     return 2;
 }
@@ -129,6 +133,8 @@ parse(int argc, char **argv, arguments *wanted)
             wanted->verbose = true;
         } else if (strcmp(argv[i], "--digest") == 0) {
             wanted->digest = true;
+        } else if (strcmp(argv[i], "--losses") == 0) {
+            wanted->losses = true;
         } else if (strcmp(argv[i], "--plant") == 0 && has_value) {
             if (!sim_plants_choose(argv[++i]))
                 return false;
@@ -153,7 +159,7 @@ main(int argc, char **argv)
     weir_log_init("sim", true, wanted.verbose ? WEIR_LOG_DEBUG : WEIR_LOG_ERROR + 1);
     const int64_t begun_ms = weir_clock_mono_ms();
     while (sum.seeds < wanted.seeds && sum.failed < wanted.failures_max)
-        run_seed(wanted.from + sum.seeds, wanted.verbose, &sum);
+        run_seed(wanted.from + sum.seeds, &wanted, &sum);
     print_totals(&wanted, &sum, weir_clock_mono_ms() - begun_ms + 1);
     return sum.failed == 0 ? 0 : 1;
 }

@@ -102,6 +102,16 @@ sim_options_of(uint64_t seed)
 }
 
 void
+sim_options_lose(sim_options *options)
+{
+    weir_rng rng = { .state = options->seed ^ 0x1055e5 };
+
+    options->rollback = 3 + below(&rng, 10);
+    options->losses_max = 2 + below(&rng, 6);
+    options->bad = 10 + below(&rng, 40);
+}
+
+void
 sim_options_print(FILE *out, const sim_options *options)
 {
     fprintf(out, "seed=%llu", (unsigned long long)options->seed);

@@ -66,6 +66,8 @@ typedef struct sim_options {
 } sim_options;
 
 sim_options sim_options_of(uint64_t seed);
+/* The same run with many volumes rolled back, and bodies that fail, whose promises that forgets. */
+void sim_options_lose(sim_options *options);
 /* One line: those that are not 0. */
 void sim_options_print(FILE *out, const sim_options *options);
 

@@ -18,7 +18,7 @@ tell_one(sim_world *world, const sim_node *node, weir_stage_status *status,
     command.service = (char *)(uintptr_t)weir_service_name(node->service);
     command.store_id.data = status->identity.store_id;
     command.store_id.len = WEIR_STORE_ID_SIZE;
-    command.era = status->era;
+    command.era = status->held_era;
     if (view != NULL && weir_stage_link_lost(view, &lost[0], &lost[1])) {
         command.regressed_peer = (char *)(uintptr_t)weir_service_name(lost[0]);
         if (lost[1] != WEIR_SERVICE_NONE)

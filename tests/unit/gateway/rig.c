@@ -452,7 +452,7 @@ rig_tell_status(rig *self, rig_peer *peer)
     command.service = (char *)(uintptr_t)weir_service_name(peer->service);
     command.store_id.data = status.identity.store_id;
     command.store_id.len = WEIR_STORE_ID_SIZE;
-    command.era = status.era;
+    command.era = status.held_era;
     rig_submit(self, GATEWAY_PEER_STATUS, "", &command.base);
     apply_era(self, peer);
 }
