@@ -319,12 +319,14 @@ initial_op(weir_rpc_call *call)
     };
 }
 
+/* Beside the headers never with the hint: the core then writes neither until something else is to
+ * be written on the connection. */
 static grpc_op
-message_op(weir_rpc_call *call)
+message_op(weir_rpc_call *call, bool with_headers)
 {
     return (grpc_op){
         .op = GRPC_OP_SEND_MESSAGE,
-        .flags = call->outbox.head != NULL ? GRPC_WRITE_BUFFER_HINT : 0,
+        .flags = call->outbox.head != NULL && !with_headers ? GRPC_WRITE_BUFFER_HINT : 0,
         .data.send_message.send_message = call->sending->buffer,
     };
 }
@@ -377,15 +379,19 @@ pump(weir_rpc_call *call)
     size_t count = 0;
     grpc_slice text = grpc_empty_slice();
 
-    if (call->core == NULL || call->writing || call->status_sent || call->cancelled)
+    if (call->core == NULL || call->writing || call->send_held || call->status_sent ||
+        call->cancelled)
         return;
     call->sending = wr_outbox_take(&call->outbox);
     if (call->sending == NULL && !call->decided && !(call->initial_due && !call->initial_sent))
         return;
-    if (!call->initial_sent)
+
+    const bool with_headers = !call->initial_sent;
+
+    if (with_headers)
         ops[count++] = initial_op(call);
     if (call->sending != NULL)
-        ops[count++] = message_op(call);
+        ops[count++] = message_op(call, with_headers);
     if (call->decided && call->outbox.head == NULL) {
         ops[count++] = status_op(call, &text);
         if (!call->close_started) {
@@ -627,6 +633,24 @@ weir_rpc_send(weir_rpc_call *call, const ProtobufCMessage *message)
     grpc_byte_buffer_destroy(buffer);
     wr_call_abort(call, &error);
     return WEIR_RPC_GONE;
+}
+
+void
+weir_rpc_send_hold(weir_rpc_call *call)
+{
+    pthread_mutex_lock(&call->lock);
+    weir_assert(!call->send_held);
+    call->send_held = true;
+    pthread_mutex_unlock(&call->lock);
+}
+
+void
+weir_rpc_send_release(weir_rpc_call *call)
+{
+    pthread_mutex_lock(&call->lock);
+    call->send_held = false;
+    pump(call);
+    pthread_mutex_unlock(&call->lock);
 }
 
 /* ---- the beginning ---- */

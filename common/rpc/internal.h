@@ -282,6 +282,7 @@ struct weir_rpc_call {
     bool initial_sent;
     bool status_sent;
     bool writing;
+    bool send_held; /* more is about to be queued */
     bool reading;
     bool in_message;
     bool held;

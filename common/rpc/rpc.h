@@ -161,6 +161,10 @@ typedef struct weir_rpc_handler {
 void weir_rpc_reply(weir_rpc_call *call, const ProtobufCMessage *response);
 /* Queue one message of a server-streaming or bidirectional call; packed before this returns. */
 weir_rpc_sent weir_rpc_send(weir_rpc_call *call, const ProtobufCMessage *message);
+/* Keep what send queues until release, which lets it go in one piece: several messages at once cost
+ * the system calls of one.  Not nested; by the one thread that sends. */
+void weir_rpc_send_hold(weir_rpc_call *call);
+void weir_rpc_send_release(weir_rpc_call *call);
 /* Finish a streaming call with OK, after everything queued was sent. */
 void weir_rpc_finish(weir_rpc_call *call);
 /*

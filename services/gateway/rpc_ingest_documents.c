@@ -116,10 +116,14 @@ drop_head(ingest_stream *stream)
 static void
 send_done(ingest_stream *stream)
 {
+    if (stream->head == NULL || stream->head->state != ITEM_DONE)
+        return;
+    weir_rpc_send_hold(stream->call);
     while (stream->head != NULL && stream->head->state == ITEM_DONE) {
         send_item(stream, stream->head);
         drop_head(stream);
     }
+    weir_rpc_send_release(stream->call);
 }
 
 /* Items that the core has not seen are given up: nobody was told that they were taken. */

@@ -13,6 +13,7 @@ typedef struct call_script {
     pthread_mutex_t lock;
     weir_error failure; /* UnaryCall fails with it when its code is set; under the lock */
     bool hand_over;     /* keep the call for the test's own thread */
+    bool holds_back;    /* StreamingOutputCall sends three messages and holds them */
     _Atomic(weir_rpc_call *) kept;
     tally opened;
     tally messages;
@@ -136,6 +137,22 @@ fill(weir_rpc_call *call)
     }
 }
 
+/* Messages of 1, 2 and 3 bytes, which the test lets go. */
+static void
+send_three_held(weir_rpc_call *call)
+{
+    uint8_t body[3] = { 0 };
+    output_response response = GRPC__TESTING__STREAMING_OUTPUT_CALL_RESPONSE__INIT;
+    Grpc__Testing__Payload payload = GRPC__TESTING__PAYLOAD__INIT;
+
+    response.payload = &payload;
+    weir_rpc_send_hold(call);
+    for (size_t i = 1; i <= sizeof body; i++) {
+        payload.body = (ProtobufCBinaryData){ .data = body, .len = i };
+        assert_int_equal(weir_rpc_send(call, &response.base), WEIR_RPC_SENT);
+    }
+}
+
 static void
 flood(weir_rpc_call *call, const ProtobufCMessage *request, void *context)
 {
@@ -143,7 +160,10 @@ flood(weir_rpc_call *call, const ProtobufCMessage *request, void *context)
 
     (void)request;
     atomic_store(&script->kept, call);
-    fill(call);
+    if (script->holds_back)
+        send_three_held(call);
+    else
+        fill(call);
     tally_add(&script->opened);
 }
 
@@ -675,6 +695,51 @@ open_stalled(call_fixture *fixture)
     return stream;
 }
 
+/* The first go with the headers: with a hint that more follows, the core wrote none of them. */
+static void
+what_is_held_goes_out_in_order_once_it_is_released(void **state)
+{
+    call_fixture *fixture = *state;
+    weir_arena *arena = weir_arena_create(0);
+    ProtobufCMessage *message;
+    weir_error error;
+
+    fixture->script.holds_back = true;
+    weir_rpc_stream *stream = open_stalled(fixture);
+
+    assert_int_equal(weir_rpc_stream_recv(stream, 50, arena, &message, &error), WEIR_TIMEOUT);
+    weir_rpc_send_release(atomic_load(&fixture->script.kept));
+    for (size_t i = 1; i <= 3; i++) {
+        CHECK_OK(weir_rpc_stream_recv(stream, PATIENCE_MS, arena, &message, reterr));
+        assert_int_equal(((output_response *)(void *)message)->payload->body.len, i);
+    }
+    weir_rpc_finish(atomic_load(&fixture->script.kept));
+    CHECK_OK(weir_rpc_stream_recv(stream, PATIENCE_MS, arena, &message, reterr));
+    assert_null(message);
+    CHECK_OK(weir_rpc_stream_finish(&stream, reterr));
+    tally_wait(&fixture->script.done, 1);
+    weir_arena_destroy(&arena);
+}
+
+/* A client that goes away while messages are held is told of as ever, and release is harmless. */
+static void
+a_client_may_go_while_messages_are_held(void **state)
+{
+    call_fixture *fixture = *state;
+    weir_error error;
+
+    fixture->script.holds_back = true;
+    weir_rpc_stream *stream = open_stalled(fixture);
+    weir_rpc_call *const call = atomic_load(&fixture->script.kept);
+
+    weir_rpc_call_ref(call);
+    weir_rpc_stream_cancel(stream);
+    assert_int_equal(weir_rpc_stream_finish(&stream, &error), WEIR_CANCELLED);
+    tally_wait(&fixture->script.done, 1);
+    weir_rpc_send_release(call);
+    weir_rpc_call_unref(call);
+}
+
 static void
 a_drain_ends_a_stalled_stream_when_its_time_is_over(void **state)
 {
@@ -860,6 +925,8 @@ main(void)
         TEST(a_broken_upload_is_never_taken_for_a_finished_one),
         TEST(a_held_stream_reads_on_only_after_resume),
         TEST(a_full_stream_goes_on_when_the_client_reads),
+        TEST(what_is_held_goes_out_in_order_once_it_is_released),
+        TEST(a_client_may_go_while_messages_are_held),
         TEST(a_drain_ends_a_stalled_stream_when_its_time_is_over),
         TEST(a_drain_lets_a_call_end_well),
         TEST(a_stopped_server_cannot_be_reached),
