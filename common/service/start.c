@@ -175,10 +175,18 @@ end_core(weir_service *service)
         service->spec->stop(service, service->self);
 }
 
+/* What a round met that is not out of the way at the next start, unless it says itself what to do.
+ */
 static void
 shell_failed(void *context, const weir_error *error)
 {
-    weir_service_fatal(context, error);
+    const weir_service *service = context;
+    weir_error said = *error;
+
+    if (error->code == WEIR_CORRUPT && !service->private->set_aside &&
+        strstr(error->message, "weir restore") == NULL)
+        say_damage(service, error, &said);
+    weir_service_fatal(context, &said);
 }
 
 static void

@@ -555,7 +555,10 @@ core_main(void *arg)
         code = weir_stage_stop_clean(shell->stage, &error);
     }
     if (code != WEIR_OK) {
-        (void)weir_stage_abandon(shell->stage, &error);
+        const bool moved = weir_stage_abandon(shell->stage, &error);
+
+        if (shell->options.set_aside != NULL)
+            *shell->options.set_aside = moved;
         shell->options.fatal(shell->options.ud, &error);
     }
     return NULL;

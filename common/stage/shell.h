@@ -31,7 +31,7 @@ typedef struct weir_shell_options {
     uint32_t inbox_events_max; /* 0: 8192 */
     size_t inbox_bytes_max;    /* 0: 64 MiB */
     uint32_t linger_ms;        /* wait this long for a round to fill (reconciler); 0: never */
-    bool *set_aside;           /* as in weir_stage_options */
+    bool *set_aside;           /* as in weir_stage_options; told before `fatal`, too */
     uint64_t disk_low_bytes;   /* free space below which links get no credit */
     void (*fatal)(void *ud, const weir_error *error);
     void (*thread_start)(void *ud,

@@ -142,9 +142,11 @@ static weir_code
 count_record(gateway_core *core, weir_stage *stage, uint64_t number,
     const inconsistency_record *record, bool *stop, weir_error *reterr)
 {
-    (void)stage, (void)number, (void)stop, (void)reterr;
+    (void)stage, (void)stop, (void)reterr;
     core->inconsistency_count++;
     core->inconsistency_open += record->resolution == 0;
+    if (number >= core->audit.next_number)
+        core->audit.next_number = number + 1; /* the record of the audit was set aside */
     return WEIR_OK;
 }
 

@@ -361,7 +361,7 @@ const weir_core_ops gateway_core_ops = {
     .resolve = core_resolve,
     .round_end = core_round_end,
     .committed = core_committed,
-    .custody = "ACDEGNQRS", /* all but what the audit can make again: see keys.h */
+    .custody = "CDEGNQRS", /* all but what the audit can make again: see keys.h */
 };
 
 /* ---- life ---- */

@@ -396,16 +396,38 @@ load_register(loader *self, const indexer_key_parts *parts, weir_bytes value, we
     return code;
 }
 
+/* One that does not decode is taken for one of the present era: the seeds of that were taken, or
+ * are rows on their way, before which no gate opens. */
 static weir_code
-load_seed(indexer_core *core, weir_stage *stage, weir_error *reterr)
+make_seed_anew(loader *self, weir_bytes value, const weir_error *why, weir_error *reterr)
+{
+    const indexer_key key = indexer_key_seed();
+    Weir__Internal__V1__IndexSeedRecord record = WEIR__INTERNAL__V1__INDEX_SEED_RECORD__INIT;
+    const weir_code code = set_aside(self, &key, value, why, reterr);
+
+    record.seeded_era = self->core->new_seeded_era = weir_stage_era(self->stage);
+    weir_stage_put(self->stage, indexer_key_view(&key), &record.base);
+    return code;
+}
+
+static weir_code
+load_seed(loader *self, weir_error *reterr)
 {
     const indexer_key key = indexer_key_seed();
     Weir__Internal__V1__IndexSeedRecord *record = NULL;
-    const weir_code code = weir_stage_get(stage, indexer_key_view(&key),
-        &weir__internal__v1__index_seed_record__descriptor, &record, reterr);
+    weir_error why = { .code = WEIR_OK };
+    weir_buffer value = { 0 };
+    bool found = false;
+    weir_code code =
+        weir_store_get(self->core->store, NULL, indexer_key_view(&key), &value, &found, reterr);
 
-    if (code == WEIR_OK && record != NULL)
-        core->new_seeded_era = record->seeded_era;
+    if (code == WEIR_OK && found &&
+        decode(self, &weir__internal__v1__index_seed_record__descriptor, weir_buffer_view(&value),
+            &record, &why) != WEIR_OK)
+        code = make_seed_anew(self, weir_buffer_view(&value), &why, reterr);
+    else if (code == WEIR_OK && found)
+        self->core->new_seeded_era = record->seeded_era;
+    weir_buffer_fini(&value);
     return code;
 }
 
@@ -431,7 +453,7 @@ weir_code
 indexer_load(indexer_core *core, weir_stage *stage, weir_error *reterr)
 {
     loader self = { .core = core, .stage = stage, .arena = weir_arena_create(0) };
-    weir_code code = load_seed(core, stage, reterr);
+    weir_code code = load_seed(&self, reterr);
 
     if (code == WEIR_OK)
         code = scan(&self, INDEXER_TAG_COLLECTION, load_collection, reterr);

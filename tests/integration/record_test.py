@@ -5,6 +5,7 @@ usage: record_test.py BUILD_FOLDER
 The databases of a stopped suite get garbage under keys that the services read at their start, at work and for calls.
 """
 
+import os
 import subprocess
 
 import harness
@@ -221,6 +222,26 @@ class RecordTest(harness.OwnSuiteTest):
         self.damage("gateway", key)
         self.assert_works()
         self.assert_aside("gateway", key)
+
+    def test_the_place_of_the_audit(self):
+        self.client.call("RunAudit", deadline=30)
+        self.damage("gateway", b"A")
+        self.assert_works()
+        self.assert_aside("gateway", b"A")
+
+    # ---- what a service cannot do without ----
+
+    def test_a_record_of_a_link_stops_a_service_which_says_what_to_do(self):
+        self.suite.down()
+        store = Store(self.suite, "ingest")
+        store.put(min(store.list(b"c")), GARBAGE)
+        with subprocess.Popen(
+            [os.path.join(harness.BUILD, "bin", "weir-ingest"), "--data", self.suite.data, "--port-base",
+             str(self.suite.base)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ) as process:
+            said, _ = process.communicate(timeout=60)
+        self.assertGreater(process.returncode, 0)
+        self.assertIn("ingest is damaged; delete that folder and start again", said)
 
     # ---- custody ----
 

@@ -417,6 +417,24 @@ what_is_ready_in_a_collection_whose_record_is_damaged_is_lost(void **state)
 }
 
 static void
+a_damaged_record_of_seeds_is_made_anew(void **state)
+{
+    world *self = *state;
+    const indexer_key key = indexer_key_seed();
+
+    send_seed(self, "a", 1, 0, 0, true);
+    world_commit(self);
+    assert_int_equal(indexer_seeded_era(self->core), weir_stage_era(self->stage));
+    damage(self, &key, "\xff\xff\xff");
+    CHECK_OK(world_try_restart(self));
+    expect_aside(self, &key);
+    assert_int_equal(indexer_seeded_era(self->core), weir_stage_era(self->stage));
+    world_restart(self);
+    assert_int_equal(self->stage->aside_count, 0);
+    assert_int_equal(indexer_seeded_era(self->core), weir_stage_era(self->stage));
+}
+
+static void
 a_staged_try_without_its_metadata_is_dropped(void **state)
 {
     world *self = *state;
@@ -469,6 +487,7 @@ main(void)
         TEST(a_register_that_is_missing_is_made_anew),
         TEST(a_damaged_register_without_chunks_is_set_aside),
         TEST(what_is_ready_in_a_collection_whose_record_is_damaged_is_lost),
+        TEST(a_damaged_record_of_seeds_is_made_anew),
         TEST(a_staged_try_without_its_metadata_is_dropped),
         TEST(a_wiped_volume_starts_empty_behind_its_gate),
     };
