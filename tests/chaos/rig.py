@@ -296,13 +296,15 @@ class ChaosTest(harness.OwnSuiteTest):
 
     @staticmethod
     def what_waits(suite, waits):
-        """Fills the list with what is still under way between and in the services."""
+        """Fills the list with what is still under way between and in the services. A service that has not been told of
+        a new era resets its links when it is, and sends again what they had settled."""
         waits.clear()
+        era = 0
         for service in SERVICES:
             client = harness.Client(suite.grpc_address(service))
             try:
-                links = client.call("/weir.internal.v1.StageService/ListLinks", deadline=5).links
                 status = client.call("/weir.internal.v1.StageService/GetStageStatus", deadline=5)
+                links = client.call("/weir.internal.v1.StageService/ListLinks", deadline=5).links
             except harness.grpc.RpcError as error:
                 waits.append((service, error.code().name))
                 continue
@@ -311,6 +313,10 @@ class ChaosTest(harness.OwnSuiteTest):
             counts = (status.queued, status.in_flight, status.deferred, status.parked)
             if any(counts):
                 waits.append((service, counts))
+            if service == "gateway":
+                era = status.era
+            elif status.applied_era < era:
+                waits.append((service, f"era {status.applied_era} of {era}"))
             for link in links:
                 if link.sender and link.settled + 1 != link.next or link.alarm:
                     waits.append((link.link, link.state, link.settled, link.next, link.alarm))
