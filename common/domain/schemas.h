@@ -18,7 +18,7 @@ static inline weir_schemas
 weir_schemas_of(weir_service_id service)
 {
     static const weir_schemas schemas[WEIR_SERVICE_COUNT] = {
-        [WEIR_SERVICE_GATEWAY] = { .newest = 1, .oldest = 1 },
+        [WEIR_SERVICE_GATEWAY] = { .newest = 2, .oldest = 1 },
         [WEIR_SERVICE_INGEST] = { .newest = 1, .oldest = 1 },
         [WEIR_SERVICE_EMBEDDER] = { .newest = 1, .oldest = 1 },
         [WEIR_SERVICE_INDEXER] = { .newest = 1, .oldest = 1 },

@@ -16,7 +16,7 @@
 #include "common/base/random.h"
 #include "common/wire/wire.h"
 
-enum { LOOK_MS = 1000, IDLE_WAKE_MS = 1000, STALLED_RTOS_MAX = 3 };
+enum { LOOK_MS = 1000, IDLE_WAKE_MS = 1000, STALLED_RTOS_MAX = 3, SPARE_EVENTS_MAX = 4096 };
 
 typedef enum event_kind { EVENT_REQUEST = 1, EVENT_FRAME, EVENT_JOB } event_kind;
 
@@ -59,6 +59,8 @@ struct weir_shell {
     pthread_mutex_t lock; /* everything down to the pool */
     pthread_cond_t wake;
     queue inbox;
+    queue spare; /* events of requests to be used again: who makes one never frees it, which malloc
+                    answers with locks */
     bool draining, stopping;
 
     pthread_mutex_t pool_lock;
@@ -330,19 +332,35 @@ frame_arrived(void *ud, uint32_t link, weir_bytes frame)
     return taken;
 }
 
+/* The message in an arena of its own. */
 static weir_code
-copy_message(shell_event *event, const ProtobufCMessage *message, weir_error *reterr)
+copy_message(const ProtobufCMessage *message, weir_arena **ret_arena, ProtobufCMessage **ret_copy,
+    weir_error *reterr)
 {
     weir_buffer packed = { 0 };
-    ProtobufCMessage *copy = NULL;
+    weir_arena *arena = weir_arena_create(0);
 
-    event->arena = weir_arena_create(0);
     weir_wire_encode(message, &packed);
     const weir_code code = weir_wire_decode(message->descriptor, weir_buffer_view(&packed), NULL,
-        event->arena, &copy, reterr);
+        arena, ret_copy, reterr);
     weir_buffer_fini(&packed);
-    event->request.message = copy;
+    if (code == WEIR_OK)
+        *ret_arena = arena;
+    else
+        weir_arena_destroy(&arena);
     return code;
+}
+
+/* Under the lock. */
+static void
+push_request(weir_shell *shell, const shell_event *filled)
+{
+    shell_event *event = pop(&shell->spare);
+
+    if (event == NULL)
+        event = weir_alloc(sizeof *event);
+    *event = *filled;
+    push(&shell->inbox, event);
 }
 
 static weir_code
@@ -366,29 +384,26 @@ weir_code
 weir_shell_submit(weir_shell *shell, uint32_t kind, const char *tenant, const char *request_id,
     const ProtobufCMessage *message, weir_shell_reply *reply, void *call, weir_error *reterr)
 {
-    shell_event *event = weir_alloc_zero(1, sizeof *event);
-    weir_code code = WEIR_OK;
+    shell_event event = { .kind = EVENT_REQUEST,
+        .bytes = protobuf_c_message_get_packed_size(message),
+        .request = { .kind = kind, .tenant = tenant, .message = message, .request_id = request_id },
+        .call = call,
+        .reply = reply };
+    ProtobufCMessage *copy = NULL;
+    weir_code code = reply == NULL ? copy_message(message, &event.arena, &copy, reterr) : WEIR_OK;
 
-    event->kind = EVENT_REQUEST;
-    event->bytes = protobuf_c_message_get_packed_size(message);
-    event->request = (weir_request){ .kind = kind,
-        .tenant = tenant,
-        .message = message,
-        .request_id = request_id };
-    event->call = call;
-    event->reply = reply;
-    if (reply == NULL)
-        code = copy_message(event, message, reterr);
+    if (copy != NULL)
+        event.request.message = copy;
     pthread_mutex_lock(&shell->lock);
     if (code == WEIR_OK)
         code = refuse(shell, reterr);
     if (code == WEIR_OK)
-        push(&shell->inbox, event);
+        push_request(shell, &event);
     pthread_mutex_unlock(&shell->lock);
     if (code == WEIR_OK)
         pthread_cond_signal(&shell->wake);
     else
-        event_destroy(event);
+        weir_arena_destroy(&event.arena);
     return code;
 }
 
@@ -485,6 +500,27 @@ look_around(weir_shell *shell)
     reopen_stalled_links(shell);
 }
 
+/* The round is over: its events are not needed any more. */
+static void
+put_away(weir_shell *shell, queue *done)
+{
+    queue spare = { 0 };
+
+    for (shell_event *event = pop(done); event != NULL; event = pop(done)) {
+        if (event->kind != EVENT_REQUEST) {
+            event_destroy(event);
+            continue;
+        }
+        weir_arena_destroy(&event->arena);
+        push(&spare, event);
+    }
+    pthread_mutex_lock(&shell->lock);
+    if (shell->spare.count < SPARE_EVENTS_MAX)
+        push_front(&shell->spare, &spare);
+    pthread_mutex_unlock(&shell->lock);
+    empty(&spare);
+}
+
 /* Take what waits, at most one round; events and their memory live until the round is released. */
 static weir_code
 run_round(weir_shell *shell, int64_t *wake_ms, weir_error *reterr)
@@ -519,8 +555,7 @@ run_round(weir_shell *shell, int64_t *wake_ms, weir_error *reterr)
         code = weir_stage_release(shell->stage, wake_ms, reterr);
     if (code == WEIR_OK)
         run_later(shell);
-    for (shell_event *event = pop(&done); event != NULL; event = pop(&done))
-        event_destroy(event);
+    put_away(shell, &done);
     return code;
 }
 
@@ -629,6 +664,7 @@ destroy(weir_shell *shell)
     weir_link_pump_stop(&shell->pump);
     weir_stage_destroy(&shell->stage);
     empty(&shell->inbox);
+    empty(&shell->spare);
     empty(&shell->urgent_jobs);
     empty(&shell->jobs);
     pthread_mutex_destroy(&shell->lock);

@@ -273,6 +273,7 @@ accept_revision(gateway_core *core, weir_stage *stage, const accept_command *com
 {
     const bool is_new = document->newest_revision == 0;
 
+    gateway_archive_newest(core, stage, id);
     WEIR_FP_RETURN("gateway.accept.before", reterr);
     fill_revision(stage, command, revision);
     put_source(core, stage, id, command->request);
@@ -287,12 +288,9 @@ accept_revision(gateway_core *core, weir_stage *stage, const accept_command *com
     document->newest_revision = id->revision;
     if (command->request->source_version != 0)
         document->source_version = command->request->source_version;
-    gateway_put_document(core, stage, id->collection->record->collection_no, id->document_id,
-        document);
     gateway_tell(stage, id, revision, LIFECYCLE(ACCEPTED));
     WEIR_FP_RETURN("gateway.accept.after", reterr);
-    return gateway_hand_over(core, stage, id, revision, document->deleted_below, GATEWAY_LANE_NEW,
-        reterr);
+    return gateway_hand_over(core, stage, id, revision, GATEWAY_LANE_NEW, reterr);
 }
 
 /* The revision as it was accepted in this step: durable, and no stage has begun. */
@@ -341,9 +339,7 @@ is_unchanged(gateway_core *core, weir_stage *stage, const accept_command *comman
     *ret_unchanged = false;
     if (command->request->force || newest->revision == 0)
         return WEIR_OK;
-    const weir_code code =
-        gateway_get_revision(core, stage, newest->collection->record->collection_no,
-            newest->document_id, newest->revision, &revision, reterr);
+    const weir_code code = gateway_get_revision_of(core, stage, newest, &revision, reterr);
     if (code == WEIR_OK && revision != NULL)
         *ret_unchanged = !revision->is_delete && revision->state != DOCUMENT_STATE(SUPERSEDED) &&
             weir_bytes_equal(weir_bytes_of(revision->settings_sha256.data,
@@ -383,6 +379,7 @@ accept_into(gateway_core *core, weir_stage *stage, const weir_request *request,
         return code;
     if (document == NULL)
         document = &fresh;
+    id.document = document;
     id.revision = document->newest_revision;
     if (wanted->source_version != 0 && wanted->source_version <= document->source_version)
         return gateway_refuse(stage, request->reply_to, WEIR_SOURCE_VERSION_NOT_GREATER,
@@ -471,14 +468,17 @@ weir_code
 gateway_delete_all(gateway_core *core, weir_stage *stage, const revision_id *id,
     document_record *document, weir_error *reterr)
 {
-    revision_record revision = WEIR__INTERNAL__V1__REVISION_RECORD__INIT;
+    /* It outlives this call: the document's record points to it. */
+    revision_record *revision = weir_arena_alloc(weir_stage_arena(stage), sizeof *revision);
 
+    weir__internal__v1__revision_record__init(revision);
     WEIR_FP_RETURN("gateway.delete.before", reterr);
-    revision.epoch = 1;
-    revision.era = weir_stage_era(stage);
-    revision.is_delete = true;
-    revision.create_time_ms = weir_stage_now_ms(stage);
-    revision.delete_time_ms = weir_stage_now_ms(stage);
+    gateway_archive_newest(core, stage, id);
+    revision->epoch = 1;
+    revision->era = weir_stage_era(stage);
+    revision->is_delete = true;
+    revision->create_time_ms = weir_stage_now_ms(stage);
+    revision->delete_time_ms = weir_stage_now_ms(stage);
     gateway_take_off(id->collection, &id->collection->counters.documents, 1);
     id->collection->counters.accepted++;
     document->newest_revision = id->revision;
@@ -487,10 +487,10 @@ gateway_delete_all(gateway_core *core, weir_stage *stage, const revision_id *id,
     weir_code code =
         gateway_retire_lower(core, stage, id, document, DOCUMENT_STATE(DELETED), reterr);
     if (code == WEIR_OK)
-        code = gateway_send_tombstone(stage, id, revision.delete_time_ms, reterr);
+        code = gateway_send_tombstone(stage, id, revision->delete_time_ms, reterr);
     return code != WEIR_OK
         ? code
-        : gateway_set_state(core, stage, id, &revision, DOCUMENT_STATE(DELETED), reterr);
+        : gateway_set_state(core, stage, id, revision, DOCUMENT_STATE(DELETED), reterr);
 }
 
 static weir_code
@@ -543,6 +543,7 @@ gateway_on_delete(gateway_core *core, weir_stage *stage, const weir_request *req
             id.document_id, &document, reterr);
     if (code != WEIR_OK)
         return code;
+    id.document = document;
     if (id.collection == NULL && !wanted->allow_missing)
         return gateway_refuse(stage, request->reply_to, WEIR_COLLECTION_NOT_FOUND, "collection_id",
             "there is no collection \"%s\"", wanted->collection_id);
@@ -568,22 +569,17 @@ answer_retry(gateway_core *core, weir_stage *stage, const weir_request *request,
     const revision_id *id, bool is_fresh, weir_error *reterr)
 {
     weir_arena *arena = weir_stage_arena(stage);
-    const uint64_t collection_no = id->collection->record->collection_no;
-    document_record *document = NULL;
+    revision_id answered = *id;
     revision_record *revision = NULL;
-    weir_code code =
-        gateway_get_document(core, stage, collection_no, id->document_id, &document, reterr);
+    const weir_code code = gateway_get_both(core, stage, &answered, &revision, reterr);
 
-    if (code == WEIR_OK)
-        code = gateway_get_revision(core, stage, collection_no, id->document_id, id->revision,
-            &revision, reterr);
     if (code != WEIR_OK)
         return code;
-    weir_assert(document != NULL && revision != NULL);
+    weir_assert(revision != NULL);
     Weir__V1__RetryDocumentResponse *response = weir_arena_alloc(arena, sizeof *response);
     weir__v1__retry_document_response__init(response);
-    response->document = gateway_view_document(arena, id->collection->record, document, revision,
-        id->document_id, id->revision);
+    response->document = gateway_view_document(arena, id->collection->record, answered.document,
+        revision, id->document_id, id->revision);
     if (is_fresh)
         gateway_view_pending(response->document);
     weir_stage_reply(stage, request->reply_to, &response->base);
@@ -614,8 +610,8 @@ find_failed(gateway_core *core, weir_stage *stage, const weir_request *request, 
             "revision %lld is not the newest (%lld); only that can be retried", (long long)wanted,
             (long long)document->newest_revision);
     id->revision = document->newest_revision;
-    code = gateway_get_revision(core, stage, id->collection->record->collection_no, id->document_id,
-        id->revision, ret_revision, reterr);
+    id->document = document;
+    code = gateway_get_revision_of(core, stage, id, ret_revision, reterr);
     if (code != WEIR_OK || *ret_revision == NULL ||
         (*ret_revision)->state == DOCUMENT_STATE(FAILED) || WEIR_PLANT(RETRY_WITHOUT_COMPARE))
         return code;

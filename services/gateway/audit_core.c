@@ -241,9 +241,9 @@ load_judged(judged *self, uint64_t collection_no, weir_error *reterr)
         code = gateway_get_document(self->core, self->stage, collection_no, self->id.document_id,
             &self->document, reterr);
     }
+    self->id.document = self->document;
     if (code == WEIR_OK && self->document != NULL)
-        code = gateway_get_revision(self->core, self->stage, collection_no, self->id.document_id,
-            self->id.revision, &self->revision, reterr);
+        code = gateway_get_revision_of(self->core, self->stage, &self->id, &self->revision, reterr);
     self->state = gateway_audit_state_of(self->revision);
     return code;
 }

@@ -9,7 +9,7 @@
 #include "services/gateway/audit_rules.h"
 #include "services/gateway/core_internal.h"
 
-enum { REVISIONS_AT_ONCE = 5000, MESSAGE_BYTES = 400 };
+enum { RECORDS_AT_ONCE = 5000, MESSAGE_BYTES = 400 };
 
 weir_code
 gateway_audit_count_begin(gateway_audit_count *count, weir_store *store, uint64_t collection_no,
@@ -23,9 +23,12 @@ gateway_audit_count_begin(gateway_audit_count *count, weir_store *store, uint64_
         gateway_look_counters(&count->look, collection_no, &count->stored, reterr);
     count->stored.base.n_unknown_fields = 0;
     count->stored.base.unknown_fields = NULL;
-    const weir_bytes lower = gateway_key_revisions(&count->look.key, collection_no);
-    count->revisions = weir_store_iter(store, count->look.snapshot, lower,
+    count->revisions = weir_store_iter(store, count->look.snapshot,
+        gateway_key_revisions(&count->look.key, collection_no),
         gateway_key_revisions(&count->look.end, collection_no + 1));
+    count->documents = weir_store_iter(store, count->look.snapshot,
+        gateway_key_documents(&count->look.key, collection_no),
+        gateway_key_documents(&count->look.end, collection_no + 1));
     return code;
 }
 
@@ -33,47 +36,62 @@ void
 gateway_audit_count_end(gateway_audit_count *count)
 {
     weir_iter_destroy(&count->revisions);
+    weir_iter_destroy(&count->documents);
     gateway_look_end(&count->look);
-    weir_buffer_fini(&count->document_id);
     weir_arena_destroy(&count->scratch);
 }
 
-/* Revisions come in the order of their documents, the newest of each last. */
 static void
-end_document(gateway_audit_count *count)
+add_revision(gateway_audit_count *count, const revision_record *revision)
 {
-    if (count->document_id.size > 0 && !count->is_newest_delete)
-        count->counted.documents++;
+    gateway_count_revision(&count->counted, revision);
+    count->looked_at++;
 }
 
-static void
-begin_document(gateway_audit_count *count, const char *document_id)
+/* A document counts unless its newest revision is a delete, which nothing lower outlives. */
+static weir_code
+add_document(gateway_audit_count *count, weir_error *reterr)
 {
-    if (count->document_id.size > 0 &&
-        strcmp((const char *)count->document_id.data, document_id) == 0)
-        return;
-    end_document(count);
-    weir_buffer_clear(&count->document_id);
-    weir_buffer_append(&count->document_id, document_id, strlen(document_id) + 1);
+    document_record *document = NULL;
+    const weir_code code =
+        gateway_look_decode(&count->look, &weir__internal__v1__document_record__descriptor,
+            weir_iter_value(count->documents), &document, reterr);
+
+    if (code != WEIR_OK)
+        return code;
+    if (document->newest != NULL)
+        add_revision(count, document->newest);
+    count->counted.documents += document->newest_revision != document->deleted_below;
+    return WEIR_OK;
 }
 
 static weir_code
-add_revision(gateway_audit_count *count, weir_error *reterr)
+add_older(gateway_audit_count *count, weir_error *reterr)
 {
-    const weir_bytes key = weir_iter_key(count->revisions);
     revision_record *revision = NULL;
-
-    weir_arena_reset(count->scratch);
     const weir_code code =
         gateway_look_decode(&count->look, &weir__internal__v1__revision_record__descriptor,
             weir_iter_value(count->revisions), &revision, reterr);
+
+    if (code == WEIR_OK)
+        add_revision(count, revision);
+    return code;
+}
+
+/* Revisions that have a key of their own first, then those inside their documents. */
+static weir_code
+add_next(gateway_audit_count *count, bool *ret_over, weir_error *reterr)
+{
+    weir_arena_reset(count->scratch);
+    if (weir_iter_next(count->revisions))
+        return add_older(count, reterr);
+    const weir_code code = weir_iter_status(count->revisions, reterr);
     if (code != WEIR_OK)
         return code;
-    begin_document(count, (const char *)key.data + 1 + sizeof(uint64_t));
-    count->is_newest_delete = revision->is_delete;
-    gateway_count_revision(&count->counted, revision);
-    count->looked_at++;
-    return WEIR_OK;
+    if (weir_iter_next(count->documents))
+        return add_document(count, reterr);
+    *ret_over = true;
+    return weir_iter_status(count->documents, reterr);
 }
 
 weir_code
@@ -82,15 +100,8 @@ gateway_audit_count_some(gateway_audit_count *count, bool *ret_over, weir_error 
     weir_code code = WEIR_OK;
 
     *ret_over = false;
-    for (uint32_t left = REVISIONS_AT_ONCE; left > 0 && code == WEIR_OK; left--) {
-        if (!weir_iter_next(count->revisions)) {
-            end_document(count);
-            weir_buffer_clear(&count->document_id);
-            *ret_over = true;
-            return weir_iter_status(count->revisions, reterr);
-        }
-        code = add_revision(count, reterr);
-    }
+    for (uint32_t left = RECORDS_AT_ONCE; left > 0 && code == WEIR_OK && !*ret_over; left--)
+        code = add_next(count, ret_over, reterr);
     return code;
 }
 

@@ -16,19 +16,17 @@
 
 typedef struct gateway_audit_count {
     gateway_look look;
-    weir_arena *scratch; /* of one revision */
-    weir_iter *revisions;
+    weir_arena *scratch; /* of one record */
+    weir_iter *revisions, *documents;
     uint64_t collection_no, recounts;
     counters_record stored, counted;
-    weir_buffer document_id; /* of the revision in hand; empty: none */
-    bool is_newest_delete;   /* the revision in hand is a delete */
     uint64_t looked_at;
 } gateway_audit_count;
 
 /* recounts: as published before this call. */
 weir_code gateway_audit_count_begin(gateway_audit_count *count, weir_store *store,
     uint64_t collection_no, uint64_t recounts, weir_error *reterr) WEIR_MUST_CHECK;
-/* Some thousand revisions.  WEIR_CORRUPT: a revision does not decode, so nobody can count. */
+/* Some thousand records.  WEIR_CORRUPT: one does not decode, so nobody can count. */
 weir_code gateway_audit_count_some(gateway_audit_count *count, bool *ret_over,
     weir_error *reterr) WEIR_MUST_CHECK;
 /* Once it is over: the finding, in the arena, or NULL when the counters are right. */

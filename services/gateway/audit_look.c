@@ -196,33 +196,43 @@ find_revision(const looker *self, uint64_t collection_no, const char *document_i
     return NULL;
 }
 
+/* How many entries there are; those in front that were moved already belong to nothing PENDING. */
+static size_t
+mark_work(looker *self, const Weir__Internal__V1__BacklogPageRecord *page)
+{
+    for (size_t i = 0; i < page->n_entries; i++) {
+        const Weir__Internal__V1__BacklogRecord *entry = page->entries[i];
+        seen_revision *seen =
+            find_revision(self, entry->collection_no, entry->document_id, entry->revision);
+
+        if (seen != NULL && seen->is.epoch == entry->epoch)
+            seen->has_work = true;
+    }
+    return page->n_entries;
+}
+
 /* Each PENDING revision has its entry in the backlog of the same snapshot. */
 static weir_code
 read_backlog(looker *self, gateway_look *look)
 {
-    const uint8_t lower[] = { 'B' };
-    const uint8_t upper[] = { 'B' + 1 };
+    const uint8_t lower[] = { 'P' };
+    const uint8_t upper[] = { 'P' + 1 };
     weir_arena *scratch = weir_arena_create(0);
     weir_iter *iter = weir_store_iter(look->store, look->snapshot, weir_bytes_of(lower, 1),
         weir_bytes_of(upper, 1));
     size_t looked_at = 0;
     weir_code code = WEIR_OK;
 
-    while (code == WEIR_OK && looked_at++ < BACKLOG_MAX && weir_iter_next(iter)) {
+    while (code == WEIR_OK && looked_at < BACKLOG_MAX && weir_iter_next(iter)) {
         ProtobufCMessage *message = NULL;
 
         weir_arena_reset(scratch);
-        code = weir_wire_decode(&weir__internal__v1__backlog_record__descriptor,
+        code = weir_wire_decode(&weir__internal__v1__backlog_page_record__descriptor,
             weir_iter_value(iter), NULL, scratch, &message, self->reterr);
-        const Weir__Internal__V1__BacklogRecord *entry =
-            (const Weir__Internal__V1__BacklogRecord *)message;
-        seen_revision *seen = code == WEIR_OK
-            ? find_revision(self, entry->collection_no, entry->document_id, entry->revision)
-            : NULL;
-        if (seen != NULL && seen->is.epoch == entry->epoch)
-            seen->has_work = true;
+        if (code == WEIR_OK)
+            looked_at += mark_work(self, (const Weir__Internal__V1__BacklogPageRecord *)message);
     }
-    for (size_t i = 0; i < self->revision_count && looked_at > BACKLOG_MAX; i++)
+    for (size_t i = 0; i < self->revision_count && looked_at >= BACKLOG_MAX; i++)
         self->revisions[i].has_work = true;
     if (code == WEIR_OK)
         code = weir_iter_status(iter, self->reterr);

@@ -13,8 +13,6 @@
 enum {
     CHANGE_LOG_ENTRIES = 1000000,
     CHANGE_LOG_AGE_MS = 86400000,
-    CHANGE_TRIM_STEP = 4096, /* changes forgotten in one round */
-    CHANGE_AGE_CHECK_MS = 10000,
     WAITERS_MAX = 1000,
 };
 
@@ -84,6 +82,7 @@ load_suite(gateway_core *core, weir_stage *stage, weir_error *reterr)
     core->suite.next_collection_no = stored->next_collection_no;
     core->suite.next_change_no = stored->next_change_no;
     core->suite.next_backlog_no = stored->next_backlog_no;
+    core->suite.next_unready_no = stored->next_unready_no;
     if (stored->redrive != NULL && stored->redrive->era != 0) {
         core->is_redriving = true;
         core->redrive_ready_too = stored->redrive->ready_too;
@@ -123,20 +122,6 @@ put_suite(gateway_core *core, weir_stage *stage)
     core->suite_changed = false;
 }
 
-/* Where the change log begins: older changes were trimmed. */
-static weir_code
-load_change_log(gateway_core *core, weir_stage *stage, weir_error *reterr)
-{
-    weir_iter *iter = weir_store_iter(weir_stage_store(stage), NULL,
-        gateway_key_change(&core->key, 0), gateway_key_change_end(&core->range_end));
-
-    core->trimmed_change_no = weir_iter_next(iter) ? weir_load_u64(weir_iter_key(iter).data + 1)
-                                                   : core->suite.next_change_no;
-    const weir_code code = weir_iter_status(iter, reterr);
-    weir_iter_destroy(&iter);
-    return code;
-}
-
 /* ---- handlers ---- */
 
 static weir_code
@@ -148,11 +133,13 @@ core_start(void *self, weir_stage *stage, weir_error *reterr)
     if (code == WEIR_OK)
         code = gateway_load_collections(core, stage, reterr);
     if (code == WEIR_OK)
+        code = gateway_migrate(core, stage, reterr);
+    if (code == WEIR_OK)
         code = gateway_load_unready(core, stage, reterr);
     if (code == WEIR_OK)
         code = gateway_load_backlog(core, stage, reterr);
     if (code == WEIR_OK)
-        code = load_change_log(core, stage, reterr);
+        code = gateway_load_change_log(core, stage, reterr);
     if (code == WEIR_OK)
         code = gateway_take_restore(core, stage, reterr);
     if (code == WEIR_OK)
@@ -238,75 +225,25 @@ core_resolve(void *self, weir_stage *stage, weir_link_kind link, row_message *ro
     return gateway_resolve(self, stage, link, row, arena, reterr);
 }
 
-static void
-trim_change(gateway_core *core, weir_stage *stage)
-{
-    weir_batch_delete(weir_stage_batch(stage),
-        gateway_key_change(&core->key, core->trimmed_change_no));
-    core->trimmed_change_no++;
-}
-
-static weir_code
-oldest_is_over(gateway_core *core, weir_stage *stage, int64_t before_ms, bool *ret_over,
-    weir_error *reterr)
-{
-    Weir__Internal__V1__ChangeRecord *change = NULL;
-    const weir_code code =
-        weir_stage_get(stage, gateway_key_change(&core->key, core->trimmed_change_no),
-            &weir__internal__v1__change_record__descriptor, &change, reterr);
-
-    *ret_over = code == WEIR_OK && (change == NULL || change->time_ms < before_ms);
-    return code;
-}
-
-/* Changes beyond the number that is kept, a bounded share a round; then, now and then, those beyond
- * the age. */
-static weir_code
-trim_change_log(gateway_core *core, weir_stage *stage, weir_error *reterr)
-{
-    const int64_t now_ms = weir_stage_now_ms(stage);
-    const uint64_t kept = core->config.change_log_entries_max;
-    const uint64_t next = core->suite.next_change_no;
-    bool is_over = true;
-    size_t left = CHANGE_TRIM_STEP;
-    weir_code code = WEIR_OK;
-
-    while (next > kept + CHANGE_TRIM_STEP &&
-        core->trimmed_change_no < next - kept - CHANGE_TRIM_STEP && left-- > 0)
-        trim_change(core, stage);
-    if (now_ms - core->change_age_checked_ms < CHANGE_AGE_CHECK_MS)
-        return WEIR_OK;
-    for (left = CHANGE_TRIM_STEP; left > 0 && core->trimmed_change_no < next; left--) {
-        code = oldest_is_over(core, stage, now_ms - (int64_t)core->config.change_log_age_ms,
-            &is_over, reterr);
-        if (code != WEIR_OK || !is_over)
-            break;
-        trim_change(core, stage);
-    }
-    if (!is_over || core->trimmed_change_no == next)
-        core->change_age_checked_ms = now_ms;
-    return code;
-}
-
 static weir_code
 core_round_end(void *self, weir_stage *stage, weir_error *reterr)
 {
     gateway_core *core = self;
     weir_code code = gateway_seed_again(core, stage, reterr);
 
+    gateway_put_backlog(core, stage);
     if (code == WEIR_OK)
         code = gateway_open_gate(core, stage, reterr);
     if (code == WEIR_OK)
         code = gateway_dispatch(core, stage, reterr);
     if (code == WEIR_OK)
-        code = gateway_unready_refresh(core, stage, reterr);
-    if (code == WEIR_OK)
-        code = gateway_wake_collections(core, stage, reterr);
-    if (code == WEIR_OK)
-        code = trim_change_log(core, stage, reterr);
+        code = gateway_trim_change_log(core, stage, reterr);
     if (code != WEIR_OK)
         return code;
     gateway_plan_redrive(core, stage);
+    gateway_wake_collections(core, stage);
+    gateway_put_unready(core, stage);
+    gateway_put_changes(core, stage);
     gateway_put_counters(core, stage);
     if (core->suite_changed)
         put_suite(core, stage);
@@ -386,6 +323,7 @@ gateway_core_create(const gateway_core_config *config)
     core->suite.next_collection_no = 1;
     core->suite.next_change_no = 1;
     core->suite.next_backlog_no = 1;
+    core->suite.next_unready_no = 1;
     core->trimmed_change_no = 1;
     core->next_deadline_ms = INT64_MAX;
     for (int service = 0; service < WEIR_SERVICE_COUNT; service++)
@@ -419,10 +357,12 @@ gateway_core_destroy(gateway_core **core_p)
     while (core->queues != NULL) {
         backlog_queue *queue = core->queues;
         core->queues = queue->next;
+        weir_arena_destroy(&queue->arena);
         weir_free(queue->tenant);
         weir_free(queue);
     }
     destroy_collections(core);
+    gateway_unready_destroy(core);
     weir_buffer_fini(&core->key);
     weir_buffer_fini(&core->range_end);
     weir_buffer_fini(&core->redrive_after);

@@ -2,10 +2,12 @@
  * core_internal.h - what the files of the gateway's core share.
  *
  *   core.c       the table of handlers, start, suite record, published numbers
- *   records.c    the one function that changes a state; counters, change log
+ *   records.c    the one function that changes a state; counters
+ *   changes.c    the change log
  *   accept.c     accept, delete, retry, create collection
  *   ended.c      requeue and discard of dead letters
  *   rows.c       ready, deleted, raise, give up, what reads learned
+ *   migrate.c    folders of schema 1
  *   dispatch.c   backlog to outbox within credit; sources filled in when sent
  *   unready.c    what is PENDING or PROCESSING: the oldest, the bytes
  *   waiters.c    calls that wait for a state
@@ -28,6 +30,21 @@
 
 typedef Weir__Internal__V1__Row row_message;
 typedef Weir__Internal__V1__LifecycleEvent lifecycle_event;
+typedef Weir__Internal__V1__ChangeRecord change_record;
+
+/* Unready revisions of one collection and one round; see unready.c. */
+typedef struct unready_page unready_page;
+typedef struct unready_slot {
+    uint64_t first_no;
+    unready_page *page; /* NULL: all of it has left */
+} unready_slot;
+typedef struct unready_pages {
+    unready_slot *slots; /* by number, from head on */
+    size_t head, count, capacity;
+    size_t live;           /* slots with a page */
+    unready_page *changed; /* in this round */
+    uint64_t open_from_no; /* no page below takes one more */
+} unready_pages;
 
 /* A collection in memory: all of them are, since every accept asks. */
 typedef struct collection_entry collection_entry;
@@ -36,10 +53,12 @@ struct collection_entry {
     weir_arena *arena; /* holds the record */
     collection_record *record;
     counters_record counters;
-    bool counters_changed; /* in this round */
+    bool counters_changed;      /* in this round */
+    uint64_t unready_no;        /* first number of the newest page of its unready revisions */
+    unready_page *unready_page; /* that page, while the number is one of this round */
 };
 
-enum { COLLECTION_BUCKETS = 1024, WAITER_BUCKETS = 4096 };
+enum { COLLECTION_BUCKETS = 1024, WAITER_BUCKETS = 4096, CHANGES_PER_RECORD = 256 };
 
 typedef enum waiter_kind {
     WAITER_INGEST = 1,
@@ -60,18 +79,25 @@ struct waiter {
     uint32_t outcome; /* of an ingest */
     bool collection_created;
     uint64_t from_no,
-        until_no; /* WAITER_COLLECTION: unready entries in [from_no, until_no) are waited for */
+        until_no; /* WAITER_COLLECTION: unready numbers in [from_no, until_no) are waited for */
 };
 
 /* The backlog of one tenant in one lane. */
+typedef Weir__Internal__V1__BacklogRecord backlog_entry;
+typedef Weir__Internal__V1__BacklogPageRecord backlog_page;
 typedef struct backlog_queue backlog_queue;
 struct backlog_queue {
     backlog_queue *next;
     uint8_t lane;
     char *tenant;
     uint64_t count;
-    uint64_t
-        from_number; /* no entry below: where the scan begins (never at the start: tombstones) */
+    uint64_t next_no;   /* no entry below: where the scan begins (never at the start: tombstones) */
+    weir_arena *arena;  /* of the page */
+    backlog_page *page; /* that next_no is in; NULL: not read yet */
+    uint64_t page_no;   /* its first number */
+    backlog_entry **added; /* in this round, in its arena, not put yet; PER_PAGE of them */
+    size_t added_count;
+    uint64_t added_no; /* number of the first */
 };
 
 struct gateway_core {
@@ -98,12 +124,14 @@ struct gateway_core {
     backlog_queue *queues;    /* ring order of the tenants is the list's */
     uint64_t backlog_count;
     gateway_load load; /* unready revisions */
-    uint64_t oldest_unready_no;
-    bool oldest_has_left; /* in this round: the next one is to be found */
+    unready_pages unready;
     uint64_t pending_total, processing_total;
     uint64_t accepted_total, ready_total, failed_total, retried_total, deleted_total,
         superseded_total;
-    uint64_t trimmed_change_no; /* no change below */
+    uint64_t trimmed_change_no;                 /* no change below */
+    change_record *changes[CHANGES_PER_RECORD]; /* of this round, in its arena, not put yet */
+    size_t change_count;
+    uint64_t first_change_no; /* of these */
     int64_t change_age_checked_ms;
     bool gate_is_due;                    /* a start of the indexer waits for it */
     bool is_suspect[WEIR_SERVICE_COUNT]; /* a link to it stopped; its own status decides what was
@@ -125,23 +153,30 @@ struct gateway_core {
 };
 
 /* ---- records.c ---- */
-/* *ret NULL: absent. */
-weir_code gateway_get_document(gateway_core *core, weir_stage *stage, uint64_t collection_no,
-    const char *document_id, document_record **ret_document, weir_error *reterr) WEIR_MUST_CHECK;
-weir_code gateway_get_revision(gateway_core *core, weir_stage *stage, uint64_t collection_no,
-    const char *document_id, int64_t revision, revision_record **ret_revision,
-    weir_error *reterr) WEIR_MUST_CHECK;
-void gateway_put_document(gateway_core *core, weir_stage *stage, uint64_t collection_no,
-    const char *document_id, const document_record *document);
 /* Which revision of which document. */
 typedef struct revision_id {
     collection_entry *collection;
     const char *document_id;
     int64_t revision;
+    document_record *document; /* as the batch has it, changes of the handler included; see below */
 } revision_id;
+/* *ret NULL: absent. */
+weir_code gateway_get_document(gateway_core *core, weir_stage *stage, uint64_t collection_no,
+    const char *document_id, document_record **ret_document, weir_error *reterr) WEIR_MUST_CHECK;
+void gateway_put_document(gateway_core *core, weir_stage *stage, uint64_t collection_no,
+    const char *document_id, const document_record *document);
+/* id->document (NULL: absent) and the revision's record (NULL: absent), which is in id->document
+ * when it is the newest. */
+weir_code gateway_get_both(gateway_core *core, weir_stage *stage, revision_id *id,
+    revision_record **ret_revision, weir_error *reterr) WEIR_MUST_CHECK;
+/* The same, when id->document is there already. */
+weir_code gateway_get_revision_of(gateway_core *core, weir_stage *stage, const revision_id *id,
+    revision_record **ret_revision, weir_error *reterr) WEIR_MUST_CHECK;
+/* Before newest_revision is raised: what was the newest gets a record of its own. */
+void gateway_archive_newest(gateway_core *core, weir_stage *stage, const revision_id *id);
 /* The one function that changes a state: record, counters, change log and update time move in the
  * same batch. A state equal to the present one writes the record all the same.  Waiters are woken.
- */
+ * The newest revision is written with id->document, which must be there. */
 weir_code gateway_set_state(gateway_core *core, weir_stage *stage, const revision_id *id,
     revision_record *revision, uint32_t state, weir_error *reterr) WEIR_MUST_CHECK;
 void gateway_tell(weir_stage *stage, const revision_id *id, const revision_record *revision,
@@ -164,6 +199,18 @@ void gateway_count_revision(counters_record *counters, const revision_record *re
 weir_code gateway_load_collections(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
 void gateway_put_counters(gateway_core *core, weir_stage *stage);
+
+/* ---- changes.c ---- */
+/* The next number is the change's; copied. */
+void gateway_log_change(gateway_core *core, weir_stage *stage, const change_record *change);
+/* At the end of a round: what was logged in it. */
+void gateway_put_changes(gateway_core *core, weir_stage *stage);
+weir_code gateway_load_change_log(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
+/* Changes beyond the number that is kept, a bounded share a round; now and then, those beyond the
+ * age. */
+weir_code gateway_trim_change_log(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
 
 /* ---- accept.c ---- */
 weir_code gateway_on_accept(gateway_core *core, weir_stage *stage, const weir_request *request,
@@ -190,19 +237,21 @@ weir_code gateway_on_discard(gateway_core *core, weir_stage *stage, const weir_r
     weir_error *reterr) WEIR_MUST_CHECK;
 
 /* ---- unready.c ---- */
-/* The revision has just become PENDING or PROCESSING; change_no is that of the change. */
+/* The revision has just become PENDING or PROCESSING: it gets a number. */
 void gateway_unready_enter(gateway_core *core, weir_stage *stage, const revision_id *id,
     revision_record *revision);
-void gateway_unready_leave(gateway_core *core, weir_stage *stage, const revision_record *revision);
-/* At the end of a round: find the oldest again if it left. */
-weir_code gateway_unready_refresh(gateway_core *core, weir_stage *stage,
-    weir_error *reterr) WEIR_MUST_CHECK;
+void gateway_unready_leave(gateway_core *core, const revision_record *revision);
+/* Whoever enters later in this round has this number or a greater one. */
+uint64_t gateway_unready_mark(gateway_core *core);
+/* At the end of a round: what entered and left, and the oldest of the rest. */
+void gateway_put_unready(gateway_core *core, weir_stage *stage);
 weir_code gateway_load_unready(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
-/* *ret_any: a revision of the collection with *from_no <= number < until_no is unready; *from_no
- * moves to it. */
-weir_code gateway_unready_before(gateway_core *core, weir_stage *stage, uint64_t collection_no,
-    uint64_t *from_no, uint64_t until_no, bool *ret_any, weir_error *reterr) WEIR_MUST_CHECK;
+void gateway_unready_destroy(gateway_core *core);
+/* A revision of the collection with *from_no <= number < until_no is unready; *from_no moves to
+ * it. */
+bool gateway_unready_before(const gateway_core *core, uint64_t collection_no, uint64_t *from_no,
+    uint64_t until_no);
 
 /* ---- rows.c ---- */
 weir_code gateway_on_row(gateway_core *core, weir_stage *stage, weir_link_kind link, uint64_t seq,
@@ -221,18 +270,24 @@ weir_code gateway_retire_lower(gateway_core *core, weir_stage *stage, const revi
     document_record *document, uint32_t state, weir_error *reterr) WEIR_MUST_CHECK;
 
 /* ---- dispatch.c ---- */
-/* Hand the revision to ingest now, or put it into the backlog. */
+/* id->document must be there.  Hand the revision to ingest now, or put it into the backlog. */
 weir_code gateway_hand_over(gateway_core *core, weir_stage *stage, const revision_id *id,
-    revision_record *revision, int64_t deleted_below, uint8_t lane,
-    weir_error *reterr) WEIR_MUST_CHECK;
+    revision_record *revision, uint8_t lane, weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_dispatch(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
+/* At the end of a round, before gateway_dispatch: what was put into the backlog. */
+void gateway_put_backlog(gateway_core *core, weir_stage *stage);
 /* What waits here, for the suite's status. */
 void gateway_report_counts(const gateway_core *core, weir_stage *stage);
 weir_code gateway_load_backlog(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_resolve(gateway_core *core, weir_stage *stage, weir_link_kind link,
     row_message *row, weir_arena *arena, weir_error *reterr) WEIR_MUST_CHECK;
+
+/* ---- migrate.c ---- */
+/* At the start, once the suite's numbers are there: entries of schema 1 become pages. */
+weir_code gateway_migrate(gateway_core *core, weir_stage *stage,
+    weir_error *reterr) WEIR_MUST_CHECK;
 
 /* ---- waiters.c ---- */
 weir_code gateway_on_wait(gateway_core *core, weir_stage *stage, const weir_request *request,
@@ -244,8 +299,7 @@ weir_code gateway_wait_for(gateway_core *core, weir_stage *stage, const waiter *
     weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_wake_document(gateway_core *core, weir_stage *stage, collection_entry *collection,
     const char *document_id, weir_error *reterr) WEIR_MUST_CHECK;
-weir_code gateway_wake_collections(gateway_core *core, weir_stage *stage,
-    weir_error *reterr) WEIR_MUST_CHECK;
+void gateway_wake_collections(gateway_core *core, weir_stage *stage);
 /* The process is about to end: nobody waits any more. */
 weir_code gateway_end_waits(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;

@@ -4,6 +4,9 @@
  * An accepted revision goes straight into the outbox when nobody waits and ingest has credit;
  * otherwise its entry waits in the backlog and is moved within credit, tenants in turn, re-drives
  * last.  A crash between leaves the entry: it is moved by the next start.
+ *
+ * Entries of one round share pages that never change; a position says which entries of the first
+ * page have been moved, and the page is deleted with its last entry.
  */
 #include "common/base/assert.h"
 #include "common/base/failpoint.h"
@@ -11,11 +14,11 @@
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
 
-enum { DISPATCH_PER_ROUND_MAX = 512 };
+enum { DISPATCH_PER_ROUND_MAX = 512, PER_PAGE = 256 };
 
 static weir_code
 send_document(weir_stage *stage, const revision_id *id, const revision_record *revision,
-    int64_t deleted_below, weir_error *reterr)
+    weir_error *reterr)
 {
     row_message row = WEIR__INTERNAL__V1__ROW__INIT;
     Weir__Internal__V1__DocumentRow document = WEIR__INTERNAL__V1__DOCUMENT_ROW__INIT;
@@ -34,7 +37,7 @@ send_document(weir_stage *stage, const revision_id *id, const revision_record *r
     row.document_id = (char *)(uintptr_t)id->document_id;
     row.revision = id->revision;
     row.epoch = revision->epoch;
-    row.deleted_below = deleted_below;
+    row.deleted_below = id->document->deleted_below;
     row.traceparent = revision->traceparent;
     row.payload_case = WEIR__INTERNAL__V1__ROW__PAYLOAD_DOCUMENT;
     row.document = &document;
@@ -42,6 +45,12 @@ send_document(weir_stage *stage, const revision_id *id, const revision_record *r
 }
 
 /* ---- the backlog ---- */
+
+static uint64_t
+least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
 
 static backlog_queue *
 find_queue(gateway_core *core, uint8_t lane, const char *tenant)
@@ -52,33 +61,67 @@ find_queue(gateway_core *core, uint8_t lane, const char *tenant)
     backlog_queue *queue = weir_alloc_zero(1, sizeof *queue);
     queue->lane = lane;
     queue->tenant = weir_strdup(tenant);
-    queue->from_number = 0;
+    queue->arena = weir_arena_create(0);
     queue->next = core->queues;
     core->queues = queue;
     return queue;
 }
 
 static void
+put_added(gateway_core *core, weir_stage *stage, backlog_queue *queue)
+{
+    backlog_page page = WEIR__INTERNAL__V1__BACKLOG_PAGE_RECORD__INIT;
+
+    page.n_entries = queue->added_count;
+    page.entries = queue->added;
+    weir_stage_put(stage,
+        gateway_key_backlog(&core->key, queue->lane, queue->tenant, queue->added_no), &page.base);
+    queue->added = NULL;
+    queue->added_count = 0;
+}
+
+void
+gateway_put_backlog(gateway_core *core, weir_stage *stage)
+{
+    for (backlog_queue *queue = core->queues; queue != NULL; queue = queue->next)
+        if (queue->added_count > 0)
+            put_added(core, stage, queue);
+}
+
+static void
+begin_page(gateway_core *core, weir_stage *stage, backlog_queue *queue)
+{
+    queue->added = weir_arena_alloc(weir_stage_arena(stage), PER_PAGE * sizeof queue->added[0]);
+    queue->added_no = core->suite.next_backlog_no;
+    core->suite.next_backlog_no += PER_PAGE; /* other queues may add in between */
+    core->suite_changed = true;
+    if (queue->count == 0) {
+        queue->next_no = queue->page_no = queue->added_no;
+        queue->page = NULL;
+    }
+}
+
+static void
 enqueue(gateway_core *core, weir_stage *stage, const revision_id *id,
     const revision_record *revision, uint8_t lane)
 {
-    Weir__Internal__V1__BacklogRecord entry = WEIR__INTERNAL__V1__BACKLOG_RECORD__INIT;
+    weir_arena *arena = weir_stage_arena(stage);
     backlog_queue *queue = find_queue(core, lane, id->collection->record->tenant);
+    backlog_entry *entry = weir_arena_alloc(arena, sizeof *entry);
 
-    entry.collection_no = id->collection->record->collection_no;
-    entry.document_id = (char *)(uintptr_t)id->document_id;
-    entry.revision = id->revision;
-    entry.epoch = revision->epoch;
-    entry.redrive = lane == GATEWAY_LANE_REDRIVE;
-    weir_stage_put(stage,
-        gateway_key_backlog(&core->key, lane, queue->tenant, core->suite.next_backlog_no),
-        &entry.base);
-    if (queue->count == 0)
-        queue->from_number = core->suite.next_backlog_no;
-    core->suite.next_backlog_no++;
-    core->suite_changed = true;
+    weir__internal__v1__backlog_record__init(entry);
+    entry->collection_no = id->collection->record->collection_no;
+    entry->document_id = weir_arena_strdup(arena, id->document_id);
+    entry->revision = id->revision;
+    entry->epoch = revision->epoch;
+    entry->redrive = lane == GATEWAY_LANE_REDRIVE;
+    if (queue->added_count == 0)
+        begin_page(core, stage, queue);
+    queue->added[queue->added_count++] = entry;
     queue->count++;
     core->backlog_count++;
+    if (queue->added_count == PER_PAGE)
+        put_added(core, stage, queue);
 }
 
 /* Revisions that may be handed to ingest now. */
@@ -97,14 +140,14 @@ room_for(const gateway_core *core, const weir_stage *stage)
 
 weir_code
 gateway_hand_over(gateway_core *core, weir_stage *stage, const revision_id *id,
-    revision_record *revision, int64_t deleted_below, uint8_t lane, weir_error *reterr)
+    revision_record *revision, uint8_t lane, weir_error *reterr)
 {
     if (core->backlog_count > 0 || lane != GATEWAY_LANE_NEW || room_for(core, stage) == 0) {
         enqueue(core, stage, id, revision, lane);
         return gateway_set_state(core, stage, id, revision, DOCUMENT_STATE(PENDING), reterr);
     }
     revision->stage = STAGE_NUMBER(CHUNK);
-    const weir_code code = send_document(stage, id, revision, deleted_below, reterr);
+    const weir_code code = send_document(stage, id, revision, reterr);
     return code != WEIR_OK
         ? code
         : gateway_set_state(core, stage, id, revision, DOCUMENT_STATE(PROCESSING), reterr);
@@ -112,43 +155,88 @@ gateway_hand_over(gateway_core *core, weir_stage *stage, const revision_id *id,
 
 /* An entry whose revision is over, or was raised meanwhile, has nothing to do. */
 static weir_code
-dispatch_entry(gateway_core *core, weir_stage *stage,
-    const Weir__Internal__V1__BacklogRecord *entry, weir_error *reterr)
+dispatch_entry(gateway_core *core, weir_stage *stage, const backlog_entry *entry,
+    weir_error *reterr)
 {
-    const revision_id id = { .collection = gateway_find_collection_no(core, entry->collection_no),
+    revision_id id = { .collection = gateway_find_collection_no(core, entry->collection_no),
         .document_id = entry->document_id,
         .revision = entry->revision };
-    document_record *document = NULL;
     revision_record *revision = NULL;
     weir_code code = WEIR_OK;
 
     weir_assert(id.collection != NULL);
-    code =
-        gateway_get_document(core, stage, entry->collection_no, id.document_id, &document, reterr);
-    if (code == WEIR_OK)
-        code = gateway_get_revision(core, stage, entry->collection_no, id.document_id, id.revision,
-            &revision, reterr);
-    if (code != WEIR_OK || document == NULL || revision == NULL)
+    code = gateway_get_both(core, stage, &id, &revision, reterr);
+    if (code != WEIR_OK || revision == NULL)
         return code;
     if (revision->epoch != entry->epoch || revision->state != DOCUMENT_STATE(PENDING))
         return WEIR_OK;
     revision->stage = STAGE_NUMBER(CHUNK);
-    code = send_document(stage, &id, revision, document->deleted_below, reterr);
+    code = send_document(stage, &id, revision, reterr);
     return code != WEIR_OK
         ? code
         : gateway_set_state(core, stage, &id, revision, DOCUMENT_STATE(PROCESSING), reterr);
 }
 
 static weir_code
-copy_entry(weir_stage *stage, weir_bytes key, weir_bytes value,
-    Weir__Internal__V1__BacklogRecord **ret_entry, weir_error *reterr)
+decode_page(weir_stage *stage, const weir_iter *iter, weir_arena *arena, backlog_page **ret_page,
+    weir_error *reterr)
 {
     ProtobufCMessage *message = NULL;
-    const weir_code code = weir_wire_decode(&weir__internal__v1__backlog_record__descriptor, value,
-        NULL, weir_stage_arena(stage), &message, reterr);
+    const weir_code code = weir_wire_decode(&weir__internal__v1__backlog_page_record__descriptor,
+        weir_iter_value(iter), NULL, arena, &message, reterr);
 
-    *ret_entry = (Weir__Internal__V1__BacklogRecord *)message;
-    return code == WEIR_OK ? WEIR_OK : weir_stage_damaged(stage, key, "BacklogRecord", reterr);
+    *ret_page = (backlog_page *)message;
+    if (code != WEIR_OK || (*ret_page)->n_entries == 0)
+        return weir_stage_damaged(stage, weir_iter_key(iter), "BacklogPageRecord", reterr);
+    return WEIR_OK;
+}
+
+/* The page that queue->next_no is in, or the first one behind it: then that is where the queue
+ * goes on. */
+static weir_code
+read_page(gateway_core *core, weir_stage *stage, backlog_queue *queue, weir_error *reterr)
+{
+    weir_buffer upper = { 0 };
+    const uint64_t from_no = queue->page != NULL ? queue->page_no + 1 : queue->page_no;
+    weir_iter *iter = weir_batch_iter(weir_stage_batch(stage),
+        gateway_key_backlog(&core->key, queue->lane, queue->tenant, from_no),
+        gateway_key_backlog(&upper, queue->lane, queue->tenant, UINT64_MAX));
+    const bool is_there = weir_iter_next(iter);
+    weir_code code = is_there ? WEIR_OK : weir_iter_status(iter, reterr);
+
+    weir_assert(code != WEIR_OK || is_there);
+    weir_arena_reset(queue->arena);
+    if (code == WEIR_OK)
+        code = decode_page(stage, iter, queue->arena, &queue->page, reterr);
+    if (code == WEIR_OK) {
+        const weir_bytes key = weir_iter_key(iter);
+
+        queue->page_no = weir_load_u64(key.data + key.size - 8);
+        if (queue->next_no < queue->page_no)
+            queue->next_no = queue->page_no;
+    }
+    weir_iter_destroy(&iter);
+    weir_buffer_fini(&upper);
+    return code;
+}
+
+static bool
+page_is_done(const backlog_queue *queue)
+{
+    return queue->page == NULL || queue->next_no - queue->page_no >= queue->page->n_entries;
+}
+
+/* Its place in the store: the page goes with its last entry, before that a position tells it. */
+static void
+put_position(gateway_core *core, weir_stage *stage, const backlog_queue *queue)
+{
+    Weir__Internal__V1__BacklogPositionRecord position =
+        WEIR__INTERNAL__V1__BACKLOG_POSITION_RECORD__INIT;
+
+    position.next_no = queue->next_no;
+    if (!page_is_done(queue))
+        weir_stage_put(stage, gateway_key_backlog_position(&core->key, queue->lane, queue->tenant),
+            &position.base);
 }
 
 /* Move up to `share` entries of one queue. */
@@ -156,37 +244,25 @@ static weir_code
 dispatch_queue(gateway_core *core, weir_stage *stage, backlog_queue *queue, uint64_t share,
     weir_error *reterr)
 {
-    Weir__Internal__V1__BacklogRecord *entries[DISPATCH_PER_ROUND_MAX];
-    size_t count = 0;
     weir_code code = WEIR_OK;
-    weir_buffer upper = { 0 };
-    const weir_bytes lower =
-        gateway_key_backlog(&core->key, queue->lane, queue->tenant, queue->from_number);
-    weir_iter *iter = weir_batch_iter(weir_stage_batch(stage), lower,
-        gateway_key_backlog(&upper, queue->lane, queue->tenant, UINT64_MAX));
-    uint64_t numbers[DISPATCH_PER_ROUND_MAX];
 
-    while (code == WEIR_OK && count < share && count < DISPATCH_PER_ROUND_MAX &&
-        weir_iter_next(iter)) {
-        const weir_bytes key = weir_iter_key(iter);
-
-        numbers[count] = weir_load_u64(key.data + key.size - 8);
-        code = copy_entry(stage, key, weir_iter_value(iter), &entries[count], reterr);
-        count++;
-    }
-    if (code == WEIR_OK)
-        code = weir_iter_status(iter, reterr);
-    weir_iter_destroy(&iter);
-    weir_buffer_fini(&upper);
-    weir_assert(code != WEIR_OK || count > 0 || queue->count == 0);
-    for (size_t i = 0; i < count && code == WEIR_OK; i++) {
-        weir_batch_delete(weir_stage_batch(stage),
-            gateway_key_backlog(&core->key, queue->lane, queue->tenant, numbers[i]));
-        queue->from_number = numbers[i] + 1;
+    for (size_t left = least(share, DISPATCH_PER_ROUND_MAX);
+        code == WEIR_OK && left > 0 && queue->count > 0; left--) {
+        if (page_is_done(queue))
+            code = read_page(core, stage, queue, reterr);
+        if (code != WEIR_OK)
+            break;
+        const backlog_entry *entry = queue->page->entries[queue->next_no - queue->page_no];
+        queue->next_no++;
         queue->count--;
         core->backlog_count--;
-        code = dispatch_entry(core, stage, entries[i], reterr);
+        if (page_is_done(queue))
+            weir_batch_delete(weir_stage_batch(stage),
+                gateway_key_backlog(&core->key, queue->lane, queue->tenant, queue->page_no));
+        code = dispatch_entry(core, stage, entry, reterr);
     }
+    if (code == WEIR_OK)
+        put_position(core, stage, queue);
     return code;
 }
 
@@ -216,12 +292,6 @@ begin_with(gateway_core *core, backlog_queue *first)
         last->next = moved;
         last = moved;
     }
-}
-
-static uint64_t
-least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 /* Each waiting tenant gets an equal share of the room; what one leaves over goes to the others in
@@ -275,24 +345,63 @@ gateway_report_counts(const gateway_core *core, weir_stage *stage)
     weir_stage_set_counts(stage, &counts);
 }
 
+static weir_code
+load_position(gateway_core *core, weir_stage *stage, backlog_queue *queue, weir_error *reterr)
+{
+    Weir__Internal__V1__BacklogPositionRecord *position = NULL;
+    const weir_code code =
+        weir_stage_get(stage, gateway_key_backlog_position(&core->key, queue->lane, queue->tenant),
+            &weir__internal__v1__backlog_position_record__descriptor, &position, reterr);
+
+    if (code == WEIR_OK && position != NULL && position->next_no > queue->next_no)
+        queue->next_no = position->next_no;
+    return code;
+}
+
+/* Pages come in the order of their numbers: a position can be inside the first one only. */
+static weir_code
+load_page(gateway_core *core, weir_stage *stage, const weir_iter *iter, weir_arena *arena,
+    weir_error *reterr)
+{
+    const weir_bytes key = weir_iter_key(iter);
+    backlog_queue *queue = find_queue(core, key.data[1], (const char *)key.data + 2);
+    const uint64_t page_no = weir_load_u64(key.data + key.size - 8);
+    backlog_page *page = NULL;
+    weir_code code = decode_page(stage, iter, arena, &page, reterr);
+
+    if (code != WEIR_OK)
+        return code;
+    const uint64_t end_no = page_no + page->n_entries;
+    const bool is_first = queue->count == 0;
+    if (is_first) {
+        queue->next_no = queue->page_no = page_no;
+        code = load_position(core, stage, queue, reterr);
+        weir_assert(queue->next_no < end_no);
+    }
+    const uint64_t added = end_no - (is_first ? queue->next_no : page_no);
+    queue->count += added;
+    core->backlog_count += added;
+    return code;
+}
+
 weir_code
 gateway_load_backlog(gateway_core *core, weir_stage *stage, weir_error *reterr)
 {
-    const uint8_t lower[] = { 'B' };
-    const uint8_t upper[] = { 'B' + 1 };
-    weir_iter *iter = weir_store_iter(weir_stage_store(stage), NULL, weir_bytes_of(lower, 1),
-        weir_bytes_of(upper, 1));
+    const uint8_t lower[] = { 'P' };
+    const uint8_t upper[] = { 'P' + 1 };
+    weir_arena *arena = weir_arena_create(0);
+    weir_iter *iter =
+        weir_batch_iter(weir_stage_batch(stage), weir_bytes_of(lower, 1), weir_bytes_of(upper, 1));
+    weir_code code = WEIR_OK;
 
-    while (weir_iter_next(iter)) {
-        const weir_bytes key = weir_iter_key(iter);
-        backlog_queue *queue = find_queue(core, key.data[1], (const char *)key.data + 2);
-
-        if (queue->count++ == 0)
-            queue->from_number = weir_load_u64(key.data + key.size - 8);
-        core->backlog_count++;
+    while (code == WEIR_OK && weir_iter_next(iter)) {
+        weir_arena_reset(arena);
+        code = load_page(core, stage, iter, arena, reterr);
     }
-    const weir_code code = weir_iter_status(iter, reterr);
+    if (code == WEIR_OK)
+        code = weir_iter_status(iter, reterr);
     weir_iter_destroy(&iter);
+    weir_arena_destroy(&arena);
     return code;
 }
 

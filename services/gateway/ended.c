@@ -132,13 +132,10 @@ find_collection(deciding *self)
 static weir_code
 load(deciding *self, weir_error *reterr)
 {
-    const uint64_t collection_no = self->item->collection_no;
-    weir_code code = gateway_get_document(self->core, self->stage, collection_no,
-        self->id.document_id, &self->document, reterr);
+    const weir_code code =
+        gateway_get_both(self->core, self->stage, &self->id, &self->revision, reterr);
 
-    if (code == WEIR_OK)
-        code = gateway_get_revision(self->core, self->stage, collection_no, self->id.document_id,
-            self->id.revision, &self->revision, reterr);
+    self->document = self->id.document;
     return code;
 }
 
@@ -191,12 +188,13 @@ find_other(deciding *self, bool *ret_other, weir_error *reterr)
     *ret_other = false;
     for (int64_t other = self->document->newest_revision;
         other >= self->document->oldest_revision && code == WEIR_OK && !*ret_other; other--) {
+        revision_id id = self->id;
         revision_record *revision = NULL;
 
         if (other == self->id.revision)
             continue;
-        code = gateway_get_revision(self->core, self->stage, self->item->collection_no,
-            self->id.document_id, other, &revision, reterr);
+        id.revision = other;
+        code = gateway_get_revision_of(self->core, self->stage, &id, &revision, reterr);
         *ret_other = code == WEIR_OK && revision != NULL && holds_a_place(revision);
     }
     return code;

@@ -62,28 +62,46 @@ pass_over(weir_code code, const char *document_id, const char *why)
     return WEIR_OK;
 }
 
-/* Looks at the state in memory of its own: the round's is kept until its end, and there may be a
- * million documents. */
+/* Into memory of its own: the round's is kept until its end, and there may be a million documents.
+ */
 static weir_code
-has_failed(seeding *seeds, const collection_entry *collection, const char *document_id,
-    int64_t revision, bool *ret_failed, weir_error *reterr)
+get_scratch(seeding *seeds, weir_bytes key, const ProtobufCMessageDescriptor *descriptor,
+    void *ret_record, weir_error *reterr)
 {
-    const weir_bytes key = gateway_key_revision(&seeds->core->key,
-        collection->record->collection_no, document_id, revision);
     ProtobufCMessage *record = NULL;
     bool found = false;
     weir_code code =
         weir_batch_get(weir_stage_batch(seeds->stage), key, &seeds->value, &found, reterr);
 
-    if (code != WEIR_OK || !found)
-        return code;
+    if (code == WEIR_OK && found &&
+        weir_wire_decode(descriptor, weir_buffer_view(&seeds->value), NULL, seeds->scratch, &record,
+            reterr) != WEIR_OK)
+        code =
+            weir_error_set(reterr, WEIR_CORRUPT, "a stored %s does not decode", descriptor->name);
+    memcpy(ret_record, &record, sizeof record);
+    return code;
+}
+
+static weir_code
+has_failed(seeding *seeds, const collection_entry *collection, const char *document_id,
+    int64_t revision, bool *ret_failed, weir_error *reterr)
+{
+    const uint64_t collection_no = collection->record->collection_no;
+    const document_record *document = NULL;
+    const revision_record *record = NULL;
+    weir_buffer *key = &seeds->core->key;
+    weir_code code = WEIR_OK;
+
     weir_arena_reset(seeds->scratch);
-    code = weir_wire_decode(&weir__internal__v1__revision_record__descriptor,
-        weir_buffer_view(&seeds->value), NULL, seeds->scratch, &record, reterr);
-    if (code != WEIR_OK)
-        return pass_over(WEIR_CORRUPT, document_id, "a stored revision does not decode");
-    *ret_failed = ((const revision_record *)record)->state == DOCUMENT_STATE(FAILED);
-    return WEIR_OK;
+    code = get_scratch(seeds, gateway_key_document(key, collection_no, document_id),
+        &weir__internal__v1__document_record__descriptor, &document, reterr);
+    if (code == WEIR_OK && document != NULL && document->newest_revision == revision)
+        record = document->newest;
+    if (code == WEIR_OK && record == NULL)
+        code = get_scratch(seeds, gateway_key_revision(key, collection_no, document_id, revision),
+            &weir__internal__v1__revision_record__descriptor, &record, reterr);
+    *ret_failed = code == WEIR_OK && record != NULL && record->state == DOCUMENT_STATE(FAILED);
+    return pass_over(code, document_id, "a stored revision does not decode");
 }
 
 /* One entry joins the row; a full row goes.  A failure may hold 4 KiB, so bytes bound it too. */
@@ -115,9 +133,18 @@ add_seed(seeding *seeds, const collection_entry *collection, const char *documen
         : WEIR_OK;
 }
 
+static weir_code
+get_failed(seeding *seeds, collection_entry *collection, const char *document_id, int64_t revision,
+    revision_record **ret_failed, weir_error *reterr)
+{
+    revision_id id = { .collection = collection, .document_id = document_id, .revision = revision };
+
+    return gateway_get_both(seeds->core, seeds->stage, &id, ret_failed, reterr);
+}
+
 /* Every revision that FAILED and was not retired since, whichever is the newest. */
 static weir_code
-seed_failed(seeding *seeds, const collection_entry *collection, const char *document_id,
+seed_failed(seeding *seeds, collection_entry *collection, const char *document_id,
     const document_record *document, bool *ret_seeded, weir_error *reterr)
 {
     weir_code code = WEIR_OK;
@@ -130,8 +157,7 @@ seed_failed(seeding *seeds, const collection_entry *collection, const char *docu
 
         code = has_failed(seeds, collection, document_id, number, &is_failed, reterr);
         if (code == WEIR_OK && is_failed)
-            code = gateway_get_revision(seeds->core, seeds->stage,
-                collection->record->collection_no, document_id, number, &failed, reterr);
+            code = get_failed(seeds, collection, document_id, number, &failed, reterr);
         if (code == WEIR_OK && failed != NULL) {
             *ret_seeded = true;
             code = add_seed(seeds, collection, document_id, document, number, failed, reterr);
@@ -639,11 +665,11 @@ redrive_document(void *ud, collection_entry *collection, const char *document_id
         number <= document->newest_revision && code == WEIR_OK; number++) {
         const revision_id id = { .collection = collection,
             .document_id = document_id,
-            .revision = number };
+            .revision = number,
+            .document = document };
         revision_record *revision = NULL;
 
-        code = pass_over(gateway_get_revision(run->core, run->stage, collection_no, document_id,
-                             number, &revision, reterr),
+        code = pass_over(gateway_get_revision_of(run->core, run->stage, &id, &revision, reterr),
             document_id, "a stored revision does not decode");
         if (code != WEIR_OK || revision == NULL)
             continue;

@@ -30,10 +30,19 @@ document_key(weir_buffer *key, char tag, uint64_t collection_no, const char *doc
 weir_bytes
 gateway_key_backlog(weir_buffer *key, uint8_t lane, const char *tenant, uint64_t number)
 {
-    start(key, 'B');
+    start(key, 'P');
     weir_buffer_append_u8(key, lane);
     append_name(key, tenant);
     weir_buffer_append_u64(key, number);
+    return weir_buffer_view(key);
+}
+
+weir_bytes
+gateway_key_backlog_position(weir_buffer *key, uint8_t lane, const char *tenant)
+{
+    start(key, 'F');
+    weir_buffer_append_u8(key, lane);
+    append_name(key, tenant);
     return weir_buffer_view(key);
 }
 
@@ -164,7 +173,7 @@ gateway_key_source(weir_buffer *key, uint64_t collection_no, const char *documen
 weir_bytes
 gateway_key_unready(weir_buffer *key, uint64_t unready_no)
 {
-    start(key, 'U');
+    start(key, 'V');
     weir_buffer_append_u64(key, unready_no);
     return weir_buffer_view(key);
 }
@@ -172,21 +181,21 @@ gateway_key_unready(weir_buffer *key, uint64_t unready_no)
 weir_bytes
 gateway_key_unready_end(weir_buffer *key)
 {
-    start(key, 'U' + 1);
+    start(key, 'V' + 1);
     return weir_buffer_view(key);
 }
 
 weir_bytes
 gateway_key_change_end(weir_buffer *key)
 {
-    start(key, 'W' + 1);
+    start(key, 'X' + 1);
     return weir_buffer_view(key);
 }
 
 weir_bytes
 gateway_key_change(weir_buffer *key, uint64_t change_no)
 {
-    start(key, 'W');
+    start(key, 'X');
     weir_buffer_append_u64(key, change_no);
     return weir_buffer_view(key);
 }

@@ -1,33 +1,42 @@
 /*
- * keys.h - every byte weir-gateway puts in RocksDB beside the stage's and the links' own. Schema 1.
+ * keys.h - every byte weir-gateway puts in RocksDB beside the stage's and the links' own. Schema 2.
  *
  * Integers are big-endian, so byte order is numeric order; strings hold no NUL and end with one.
- * Lines are in sort order.
+ * Lines are in sort order.  Pages hold what one round made, up to 256 entries, because most of what
+ * a small record costs is that it is one.
  *
  *   key                                       value                written by
  *   'A'                                       AuditRecord          the audit
- *   'B' lane u8, tenant NUL, number u64       BacklogRecord        accept, retry, re-drive;
- *                                                                  dispatch deletes
  *   'C' tenant NUL, collection_id NUL         CollectionRecord     create
- *   'D' collection_no u64, document_id NUL    DocumentRecord       accept, delete, ready, deleted
+ *   'D' collection_no u64, document_id NUL    DocumentRecord       a change of state, deleted
  *   'E' collection_no u64                     tenant NUL,          create
  *                                             collection_id NUL
+ *   'F' lane u8, tenant NUL                   BacklogPosition-     dispatch
+ *                                             Record
  *   'G'                                       SuiteRecord          accept, loss
  *   'I' number u64                            InconsistencyRecord  the audit, resolve
  *   'J' collection_no u64, document_id NUL,   number u64 of its    the audit, resolve
  *       revision u64, evidence u8             'I'
  *   'N' collection_no u64                     CountersRecord       whatever changes a state
+ *   'P' lane u8, tenant NUL, number u64       BacklogPageRecord    accept, retry, re-drive;
+ *                                                                  dispatch deletes
  *   'Q' tenant NUL, method u8, request_id     RequestRecord        each write with a request_id
- *   'R' collection_no u64, document_id NUL,   RevisionRecord       whatever changes a state
- *       revision u64
+ *   'R' collection_no u64, document_id NUL,   RevisionRecord       a newer revision, and whatever
+ *       revision u64                                               changes the state of an older
  *   'S' collection_no u64, document_id NUL,   source bytes         accept; superseded and deleted
  *       revision u64                                               delete
- *   'U' unready_no u64                        UnreadyRecord        whatever changes a state
- *   'W' change_no u64                         ChangeRecord         whatever changes a state
+ *   'V' unready_no u64                        UnreadyPageRecord    whatever changes a state
+ *   'X' change_no u64                         ChangesRecord        whatever changes a state;
+ *                                                                  trimming deletes
  *
- * K1 each 'D' names an 'R' (newest_revision).  K2 each 'R' in PENDING, PROCESSING, READY or FAILED
- * that is no delete has its 'S'.  K3 each 'R' in PENDING has one 'B'.  K4 'N' counts 'R' by state.
- * K5 each 'C' has its 'E'. K6 each 'R' in PENDING or PROCESSING has its 'U' (unready_no).
+ * A page is named by the number of its first entry.  The newest revision's record is in 'D', older
+ * ones are in 'R'.  Schema 1 had 'B', 'U' and 'W', one record an entry, and every revision in 'R':
+ * see migrate.c.
+ *
+ * K1 each 'D' holds its newest revision.  K2 each revision in PENDING, PROCESSING, READY or FAILED
+ * that is no delete has its 'S'.  K3 each in PENDING has one entry in a 'P'.  K4 'N' counts
+ * revisions by state.  K5 each 'C' has its 'E'.  K6 each in PENDING or PROCESSING has a size in the
+ * 'V' of its unready_no, and nothing else has.
  *
  * A key is built here and nowhere else.  Buffers are cleared first.  Threads: pure.
  */
@@ -50,6 +59,7 @@ typedef enum gateway_method { /* in 'Q' keys: never renumber */
 } gateway_method;
 
 weir_bytes gateway_key_backlog(weir_buffer *key, uint8_t lane, const char *tenant, uint64_t number);
+weir_bytes gateway_key_backlog_position(weir_buffer *key, uint8_t lane, const char *tenant);
 weir_bytes gateway_key_collection(weir_buffer *key, const char *tenant, const char *collection_id);
 /* The range of a tenant's collections begins with this; tenant NULL: of all. */
 weir_bytes gateway_key_collections(weir_buffer *key, const char *tenant);

@@ -77,8 +77,40 @@ weir_code
 gateway_look_revision(gateway_look *look, uint64_t collection_no, const char *document_id,
     int64_t revision, revision_record **ret_revision, weir_error *reterr)
 {
+    document_record *document = NULL;
+    const weir_code code =
+        gateway_look_document(look, collection_no, document_id, &document, reterr);
+
+    *ret_revision = NULL;
+    return code != WEIR_OK || document == NULL
+        ? code
+        : gateway_look_revision_of(look, collection_no, document_id, document, revision,
+              ret_revision, reterr);
+}
+
+weir_code
+gateway_look_revision_of(gateway_look *look, uint64_t collection_no, const char *document_id,
+    const document_record *document, int64_t revision, revision_record **ret_revision,
+    weir_error *reterr)
+{
+    if (revision == document->newest_revision && document->newest != NULL) {
+        *ret_revision = document->newest;
+        return WEIR_OK;
+    }
     return get(look, gateway_key_revision(&look->key, collection_no, document_id, revision),
         &weir__internal__v1__revision_record__descriptor, ret_revision, reterr);
+}
+
+weir_code
+gateway_look_backlog_position(gateway_look *look, uint8_t lane, const char *tenant,
+    uint64_t *ret_next_no, weir_error *reterr)
+{
+    Weir__Internal__V1__BacklogPositionRecord *stored = NULL;
+    const weir_code code = get(look, gateway_key_backlog_position(&look->key, lane, tenant),
+        &weir__internal__v1__backlog_position_record__descriptor, &stored, reterr);
+
+    *ret_next_no = stored != NULL ? stored->next_no : 0;
+    return code;
 }
 
 weir_code
@@ -109,8 +141,8 @@ gateway_look_find(gateway_look *look, const char *tenant, const char *collection
     if (code == WEIR_OK && found.document != NULL) {
         if (revision == 0)
             found.number = found.document->newest_revision;
-        code = gateway_look_revision(look, found.collection->collection_no, document_id,
-            found.number, &found.revision, reterr);
+        code = gateway_look_revision_of(look, found.collection->collection_no, document_id,
+            found.document, found.number, &found.revision, reterr);
     }
     if (code != WEIR_OK)
         return code;

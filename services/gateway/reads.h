@@ -28,6 +28,13 @@ weir_code gateway_look_document(gateway_look *look, uint64_t collection_no, cons
     document_record **ret_document, weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_look_revision(gateway_look *look, uint64_t collection_no, const char *document_id,
     int64_t revision, revision_record **ret_revision, weir_error *reterr) WEIR_MUST_CHECK;
+/* The same, by a document that was looked up already. */
+weir_code gateway_look_revision_of(gateway_look *look, uint64_t collection_no,
+    const char *document_id, const document_record *document, int64_t revision,
+    revision_record **ret_revision, weir_error *reterr) WEIR_MUST_CHECK;
+/* No entry of the lane with a lower number waits; 0: not known, all do. */
+weir_code gateway_look_backlog_position(gateway_look *look, uint8_t lane, const char *tenant,
+    uint64_t *ret_next_no, weir_error *reterr) WEIR_MUST_CHECK;
 /* Zeros when absent. */
 weir_code gateway_look_counters(gateway_look *look, uint64_t collection_no,
     counters_record *ret_counters, weir_error *reterr) WEIR_MUST_CHECK;

@@ -20,13 +20,51 @@ gateway_get_document(gateway_core *core, weir_stage *stage, uint64_t collection_
 }
 
 weir_code
-gateway_get_revision(gateway_core *core, weir_stage *stage, uint64_t collection_no,
-    const char *document_id, int64_t revision, revision_record **ret_revision, weir_error *reterr)
+gateway_get_revision_of(gateway_core *core, weir_stage *stage, const revision_id *id,
+    revision_record **ret_revision, weir_error *reterr)
 {
-    *ret_revision = NULL;
-    return weir_stage_get(stage,
-        gateway_key_revision(&core->key, collection_no, document_id, revision),
+    const uint64_t collection_no = id->collection->record->collection_no;
+    document_record *document = id->document;
+    const bool is_newest = document != NULL && id->revision == document->newest_revision;
+
+    *ret_revision = is_newest ? document->newest : NULL;
+    if (document == NULL || *ret_revision != NULL)
+        return WEIR_OK;
+    const weir_code code = weir_stage_get(stage,
+        gateway_key_revision(&core->key, collection_no, id->document_id, id->revision),
         &weir__internal__v1__revision_record__descriptor, ret_revision, reterr);
+    if (is_newest && *ret_revision != NULL) { /* schema 1: it moves to its document now */
+        document->newest = *ret_revision;
+        gateway_put_document(core, stage, collection_no, id->document_id, document);
+        weir_batch_delete(weir_stage_batch(stage),
+            gateway_key_revision(&core->key, collection_no, id->document_id, id->revision));
+    }
+    return code;
+}
+
+weir_code
+gateway_get_both(gateway_core *core, weir_stage *stage, revision_id *id,
+    revision_record **ret_revision, weir_error *reterr)
+{
+    const weir_code code = gateway_get_document(core, stage, id->collection->record->collection_no,
+        id->document_id, &id->document, reterr);
+
+    *ret_revision = NULL;
+    return code != WEIR_OK ? code : gateway_get_revision_of(core, stage, id, ret_revision, reterr);
+}
+
+void
+gateway_archive_newest(gateway_core *core, weir_stage *stage, const revision_id *id)
+{
+    document_record *document = id->document;
+
+    if (document->newest == NULL)
+        return; /* there was none, or it is in schema 1's place */
+    weir_stage_put(stage,
+        gateway_key_revision(&core->key, id->collection->record->collection_no, id->document_id,
+            document->newest_revision),
+        &document->newest->base);
+    document->newest = NULL;
 }
 
 void
@@ -163,7 +201,7 @@ gateway_put_counters(gateway_core *core, weir_stage *stage)
 static void
 log_change(gateway_core *core, weir_stage *stage, const revision_id *id, revision_record *revision)
 {
-    Weir__Internal__V1__ChangeRecord change = WEIR__INTERNAL__V1__CHANGE_RECORD__INIT;
+    change_record change = WEIR__INTERNAL__V1__CHANGE_RECORD__INIT;
 
     change.tenant = id->collection->record->tenant;
     change.collection_no = id->collection->record->collection_no;
@@ -173,10 +211,8 @@ log_change(gateway_core *core, weir_stage *stage, const revision_id *id, revisio
     change.state = revision->state;
     change.stage = revision->stage;
     change.time_ms = weir_stage_now_ms(stage);
-    revision->change_no = core->suite.next_change_no++;
-    core->suite_changed = true;
-    core->change_added = true;
-    weir_stage_put(stage, gateway_key_change(&core->key, revision->change_no), &change.base);
+    revision->change_no = core->suite.next_change_no;
+    gateway_log_change(core, stage, &change);
 }
 
 static void
@@ -192,6 +228,23 @@ static bool
 is_unready(uint32_t state)
 {
     return state == DOCUMENT_STATE(PENDING) || state == DOCUMENT_STATE(PROCESSING);
+}
+
+/* The newest in its document; the caller's changes of the document go with it. */
+static void
+put_revision(gateway_core *core, weir_stage *stage, const revision_id *id,
+    revision_record *revision)
+{
+    const uint64_t collection_no = id->collection->record->collection_no;
+
+    if (id->document != NULL && id->revision == id->document->newest_revision) {
+        id->document->newest = revision;
+        gateway_put_document(core, stage, collection_no, id->document_id, id->document);
+        return;
+    }
+    weir_stage_put(stage,
+        gateway_key_revision(&core->key, collection_no, id->document_id, id->revision),
+        &revision->base);
 }
 
 weir_code
@@ -216,11 +269,9 @@ gateway_set_state(gateway_core *core, weir_stage *stage, const revision_id *id,
         if (!was_unready && is_unready(state))
             gateway_unready_enter(core, stage, id, revision);
         else if (was_unready && !is_unready(state))
-            gateway_unready_leave(core, stage, revision);
+            gateway_unready_leave(core, revision);
     }
-    weir_stage_put(stage,
-        gateway_key_revision(&core->key, collection_no, id->document_id, id->revision),
-        &revision->base);
+    put_revision(core, stage, id, revision);
     /* Nothing will read the source of these again: a re-drive needs only what is live or FAILED. */
     if (state == DOCUMENT_STATE(SUPERSEDED) || state == DOCUMENT_STATE(DELETED))
         weir_batch_delete(weir_stage_batch(stage),

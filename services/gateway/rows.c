@@ -48,8 +48,8 @@ gateway_retire_lower(gateway_core *core, weir_stage *stage, const revision_id *i
         revision_record *revision = NULL;
 
         lower_id.revision = lower;
-        code = gateway_get_revision(core, stage, collection_no, id->document_id, lower, &revision,
-            reterr);
+        lower_id.document = document;
+        code = gateway_get_revision_of(core, stage, &lower_id, &revision, reterr);
         if (code != WEIR_OK || revision == NULL || !may_be_retired(revision->state))
             continue;
         if (state == DOCUMENT_STATE(DELETED))
@@ -64,13 +64,13 @@ weir_code
 gateway_raise(gateway_core *core, weir_stage *stage, const revision_id *id,
     revision_record *revision, uint8_t lane, weir_error *reterr)
 {
-    document_record *document = NULL;
+    revision_id raised = *id;
     const weir_code code = gateway_get_document(core, stage, id->collection->record->collection_no,
-        id->document_id, &document, reterr);
+        id->document_id, &raised.document, reterr);
 
     if (code != WEIR_OK)
         return code;
-    weir_assert(document != NULL);
+    weir_assert(raised.document != NULL);
     WEIR_FP_RETURN("gateway.raise.before", reterr);
     core->retried_total += lane == GATEWAY_LANE_NEW;
     revision->epoch++;
@@ -79,7 +79,7 @@ gateway_raise(gateway_core *core, weir_stage *stage, const revision_id *id,
     gateway_tell_why(stage, id, revision, LIFECYCLE(ACCEPTED),
         lane == GATEWAY_LANE_NEW ? WEIR__INTERNAL__V1__LIFECYCLE_CAUSE__LIFECYCLE_CAUSE_RETRY
                                  : WEIR__INTERNAL__V1__LIFECYCLE_CAUSE__LIFECYCLE_CAUSE_REDRIVE);
-    return gateway_hand_over(core, stage, id, revision, document->deleted_below, lane, reterr);
+    return gateway_hand_over(core, stage, &raised, revision, lane, reterr);
 }
 
 /* ---- READY ---- */
@@ -232,10 +232,9 @@ weir_code
 gateway_on_row(gateway_core *core, weir_stage *stage, weir_link_kind link, uint64_t seq,
     const row_message *row, weir_error *reterr)
 {
-    const revision_id id = { .collection = gateway_find_collection_no(core, row->collection_no),
+    revision_id id = { .collection = gateway_find_collection_no(core, row->collection_no),
         .document_id = row->document_id,
         .revision = row->revision };
-    document_record *document = NULL;
     revision_record *revision = NULL;
     weir_code code = WEIR_OK;
 
@@ -245,18 +244,15 @@ gateway_on_row(gateway_core *core, weir_stage *stage, weir_link_kind link, uint6
             WEIR_INT("collection_no", row->collection_no));
         return WEIR_OK;
     }
-    code = gateway_get_document(core, stage, row->collection_no, id.document_id, &document, reterr);
-    if (code == WEIR_OK)
-        code = gateway_get_revision(core, stage, row->collection_no, id.document_id, id.revision,
-            &revision, reterr);
+    code = gateway_get_both(core, stage, &id, &revision, reterr);
     if (code != WEIR_OK)
         return code;
-    if (document == NULL || revision == NULL) {
+    if (revision == NULL) {
         weir_log(WEIR_LOG_ERROR, "row.unknown_document", WEIR_STR("document_id", row->document_id),
             WEIR_INT("revision", row->revision));
         return WEIR_OK;
     }
-    return dispatch_row(core, stage, row, &id, document, revision, reterr);
+    return dispatch_row(core, stage, row, &id, id.document, revision, reterr);
 }
 
 weir_code
@@ -275,27 +271,22 @@ gateway_on_learn(gateway_core *core, weir_stage *stage, const weir_request *requ
 {
     const Weir__Internal__V1__LearnCommand *learn =
         (const Weir__Internal__V1__LearnCommand *)request->message;
-    const revision_id id = { .collection = gateway_find_collection_no(core, learn->collection_no),
+    revision_id id = { .collection = gateway_find_collection_no(core, learn->collection_no),
         .document_id = learn->document_id,
         .revision = learn->revision };
     Weir__Internal__V1__ReadyRow ready = WEIR__INTERNAL__V1__READY_ROW__INIT;
-    document_record *document = NULL;
     revision_record *revision = NULL;
     weir_code code = WEIR_OK;
 
     if (id.collection != NULL)
-        code = gateway_get_document(core, stage, learn->collection_no, id.document_id, &document,
-            reterr);
-    if (code == WEIR_OK && document != NULL)
-        code = gateway_get_revision(core, stage, learn->collection_no, id.document_id, id.revision,
-            &revision, reterr);
+        code = gateway_get_both(core, stage, &id, &revision, reterr);
     ready.chunk_count = learn->chunk_count;
     ready.token_count = learn->token_count;
     ready.ready_time_ms = learn->ready_time_ms;
     ready.media_type = learn->media_type;
     /* An answer of an indexer that was lost since must not end a try that began for that loss. */
     if (code == WEIR_OK && revision != NULL && learn->era >= weir_stage_era(stage))
-        code = on_ready(core, stage, &id, document, revision, &ready, reterr);
+        code = on_ready(core, stage, &id, id.document, revision, &ready, reterr);
     if (code != WEIR_OK)
         return code;
     Weir__Internal__V1__EmptyResponse *response =

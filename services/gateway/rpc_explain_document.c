@@ -20,30 +20,55 @@ enum { ASK_MS = 500, DEFERRED_MAX = 100 };
 
 /* ---- the gateway's own ---- */
 
+static uint64_t
+number_of(const weir_iter *iter)
+{
+    const weir_bytes key = weir_iter_key(iter);
+
+    return weir_load_u64(key.data + key.size - 8);
+}
+
+/* Entries of a page from next_no on, up to that of the revision. */
+static void
+count_page(const Weir__Internal__V1__BacklogPageRecord *page, uint64_t first_no, uint64_t next_no,
+    const gateway_found *found, uint64_t *ahead, bool *ret_found)
+{
+    for (size_t i = 0; i < page->n_entries && !*ret_found && *ahead < GATEWAY_EXPLAIN_AHEAD_MAX;
+        i++) {
+        const Weir__Internal__V1__BacklogRecord *entry = page->entries[i];
+
+        if (first_no + i < next_no)
+            continue;
+        *ret_found = entry->collection_no == found->collection->collection_no &&
+            entry->revision == found->number && entry->epoch == found->revision->epoch &&
+            strcmp(entry->document_id, found->document_id) == 0;
+        *ahead += !*ret_found;
+    }
+}
+
 /* How many entries of the lane stand before that of the revision; *ret_found: it is there. */
 static weir_code
 count_lane(gateway_look *look, const gateway_found *found, const char *tenant, uint8_t lane,
     uint64_t *ahead, bool *ret_found, weir_error *reterr)
 {
+    uint64_t next_no = 0;
+    weir_code code = gateway_look_backlog_position(look, lane, tenant, &next_no, reterr);
     const weir_bytes lower = gateway_key_backlog(&look->key, lane, tenant, 0);
     weir_iter *iter = weir_store_iter(look->store, look->snapshot, lower,
         gateway_key_backlog(&look->end, lane, tenant, UINT64_MAX));
     weir_arena *arena = weir_arena_create(0);
     gateway_look scratch = *look;
-    weir_code code = WEIR_OK;
 
     scratch.arena = arena;
     while (code == WEIR_OK && !*ret_found && *ahead < GATEWAY_EXPLAIN_AHEAD_MAX &&
         weir_iter_next(iter)) {
-        Weir__Internal__V1__BacklogRecord *entry = NULL;
+        Weir__Internal__V1__BacklogPageRecord *page = NULL;
 
         weir_arena_reset(arena);
-        code = gateway_look_decode(&scratch, &weir__internal__v1__backlog_record__descriptor,
-            weir_iter_value(iter), &entry, reterr);
-        *ret_found = code == WEIR_OK && entry->collection_no == found->collection->collection_no &&
-            entry->revision == found->number && entry->epoch == found->revision->epoch &&
-            strcmp(entry->document_id, found->document_id) == 0;
-        *ahead += !*ret_found;
+        code = gateway_look_decode(&scratch, &weir__internal__v1__backlog_page_record__descriptor,
+            weir_iter_value(iter), &page, reterr);
+        if (code == WEIR_OK)
+            count_page(page, number_of(iter), next_no, found, ahead, ret_found);
     }
     if (code == WEIR_OK)
         code = weir_iter_status(iter, reterr);

@@ -13,7 +13,7 @@
 typedef Weir__V1__GetPressureRequest pressure_request;
 typedef Weir__V1__GetPressureResponse pressure_response;
 typedef Weir__V1__Pressure pressure;
-typedef Weir__Internal__V1__UnreadyRecord unready_record;
+typedef Weir__Internal__V1__UnreadyPageRecord unready_page;
 
 enum { STAGES = 4, UNREADY_LOOKED_AT_MAX = 100000 };
 
@@ -74,12 +74,12 @@ oldest_of(gateway_look *look, uint64_t collection_no, int64_t *ret_since_ms, wei
 
     *ret_since_ms = 0;
     while (code == WEIR_OK && *ret_since_ms == 0 && left-- > 0 && weir_iter_next(iter)) {
-        unready_record *entry = NULL;
+        unready_page *page = NULL;
 
-        code = gateway_look_decode(look, &weir__internal__v1__unready_record__descriptor,
-            weir_iter_value(iter), &entry, reterr);
-        if (code == WEIR_OK && entry->collection_no == collection_no)
-            *ret_since_ms = entry->since_ms;
+        code = gateway_look_decode(look, &weir__internal__v1__unready_page_record__descriptor,
+            weir_iter_value(iter), &page, reterr);
+        if (code == WEIR_OK && page->collection_no == collection_no)
+            *ret_since_ms = page->since_ms;
     }
     if (code == WEIR_OK)
         code = weir_iter_status(iter, reterr);

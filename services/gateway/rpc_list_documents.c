@@ -57,8 +57,8 @@ add(lister *self, const weir_iter *iter, weir_error *reterr)
             weir_iter_value(iter), &found.document, reterr);
     if (code == WEIR_OK) {
         found.number = found.document->newest_revision;
-        code = gateway_look_revision(&self->look, collection_no, found.document_id, found.number,
-            &found.revision, reterr);
+        code = gateway_look_revision_of(&self->look, collection_no, found.document_id,
+            found.document, found.number, &found.revision, reterr);
     }
     self->look.arena = arena;
     if (code != WEIR_OK || found.revision == NULL ||

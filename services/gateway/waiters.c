@@ -138,19 +138,16 @@ static weir_code
 try_answer(gateway_core *core, weir_stage *stage, const waiter *done, bool is_late,
     bool *ret_answered, weir_error *reterr)
 {
-    const uint64_t collection_no = done->collection->record->collection_no;
-    document_record *document = NULL;
+    revision_id id = { .collection = done->collection,
+        .document_id = done->document_id,
+        .revision = done->revision };
     revision_record *revision = NULL;
-    weir_code code =
-        gateway_get_document(core, stage, collection_no, done->document_id, &document, reterr);
+    const weir_code code = gateway_get_both(core, stage, &id, &revision, reterr);
 
-    if (code == WEIR_OK)
-        code = gateway_get_revision(core, stage, collection_no, done->document_id, done->revision,
-            &revision, reterr);
     if (code != WEIR_OK)
         return code;
-    weir_assert(document != NULL && revision != NULL);
-    const bool is_open = is_unconfirmed(done, document, revision);
+    weir_assert(revision != NULL);
+    const bool is_open = is_unconfirmed(done, id.document, revision);
     *ret_answered = is_late ||
         (!is_open && (done->kind == WAITER_DELETE || gateway_state_is_terminal(revision->state)));
     if (!*ret_answered)
@@ -165,7 +162,7 @@ try_answer(gateway_core *core, weir_stage *stage, const waiter *done, bool is_la
         return WEIR_OK;
     }
     Weir__V1__Document *view = gateway_view_document(weir_stage_arena(stage),
-        done->collection->record, document, revision, done->document_id, done->revision);
+        done->collection->record, id.document, revision, done->document_id, done->revision);
     if (done->kind == WAITER_INGEST)
         answer_ingest(stage, done, view);
     else if (done->kind == WAITER_DELETE)
@@ -229,34 +226,24 @@ gateway_wake_document(gateway_core *core, weir_stage *stage, collection_entry *c
 }
 
 /* Nothing that was accepted up to the wish is unready. */
-static weir_code
-is_settled(gateway_core *core, weir_stage *stage, waiter *wish, bool *ret_settled,
-    weir_error *reterr)
+static bool
+is_settled(const gateway_core *core, waiter *wish)
 {
     const counters_record *counters = &wish->collection->counters;
-    bool any = false;
-    weir_code code = WEIR_OK;
 
-    if (counters->pending + counters->processing > 0)
-        code = gateway_unready_before(core, stage, wish->collection->record->collection_no,
-            &wish->from_no, wish->until_no, &any, reterr);
-    *ret_settled = !any;
-    return code;
+    return counters->pending + counters->processing == 0 ||
+        !gateway_unready_before(core, wish->collection->record->collection_no, &wish->from_no,
+            wish->until_no);
 }
 
 /* At the end of a round: collections whose counters changed may have settled. */
-weir_code
-gateway_wake_collections(gateway_core *core, weir_stage *stage, weir_error *reterr)
+void
+gateway_wake_collections(gateway_core *core, weir_stage *stage)
 {
-    weir_code code = WEIR_OK;
-
-    for (waiter **at = &core->waiters[WAITER_BUCKETS]; *at != NULL && code == WEIR_OK;) {
+    for (waiter **at = &core->waiters[WAITER_BUCKETS]; *at != NULL;) {
         waiter *candidate = *at;
-        bool settled = false;
 
-        if (candidate->collection->counters_changed)
-            code = is_settled(core, stage, candidate, &settled, reterr);
-        if (!settled) {
+        if (!candidate->collection->counters_changed || !is_settled(core, candidate)) {
             at = &candidate->next;
             continue;
         }
@@ -264,7 +251,6 @@ gateway_wake_collections(gateway_core *core, weir_stage *stage, weir_error *rete
         *at = candidate->next;
         waiter_destroy(core, candidate);
     }
-    return code;
 }
 
 /* Those whose time is over are answered as things stand. */
@@ -339,26 +325,26 @@ gateway_on_wait(gateway_core *core, weir_stage *stage, const weir_request *reque
         .document_id = command->document_id,
         .revision = command->revision,
         .until_ms = command->wait_until_ms };
-    document_record *document = NULL;
+    revision_id id = { .collection = wish.collection, .document_id = wish.document_id };
     revision_record *revision = NULL;
     weir_code code = WEIR_OK;
 
     if (wish.collection == NULL)
         return gateway_refuse(stage, request->reply_to, WEIR_COLLECTION_NOT_FOUND, "collection_id",
             "there is no collection \"%s\"", command->collection_id);
-    const uint64_t collection_no = wish.collection->record->collection_no;
-    code = gateway_get_document(core, stage, collection_no, wish.document_id, &document, reterr);
-    if (code == WEIR_OK && document != NULL && wish.revision == 0)
-        wish.revision = document->newest_revision;
-    if (code == WEIR_OK && document != NULL)
-        code = gateway_get_revision(core, stage, collection_no, wish.document_id, wish.revision,
-            &revision, reterr);
+    code = gateway_get_document(core, stage, wish.collection->record->collection_no,
+        wish.document_id, &id.document, reterr);
+    if (code == WEIR_OK && id.document != NULL && wish.revision == 0)
+        wish.revision = id.document->newest_revision;
+    id.revision = wish.revision;
+    if (code == WEIR_OK)
+        code = gateway_get_revision_of(core, stage, &id, &revision, reterr);
     if (code != WEIR_OK)
         return code;
     if (revision == NULL)
         return gateway_refuse_missing(stage, request->reply_to,
             &(revision_id){ .collection = wish.collection, .document_id = command->document_id },
-            document != NULL ? wish.revision : 0);
+            id.document != NULL ? wish.revision : 0);
     return gateway_wait_for(core, stage, &wish, reterr);
 }
 
@@ -368,15 +354,16 @@ find_until(gateway_core *core, weir_stage *stage,
     const Weir__Internal__V1__WaitCollectionCommand *command, waiter *wish, bool *ret_refused,
     weir_error *reterr)
 {
+    revision_id id = { .collection = wish->collection,
+        .document_id = command->document_id,
+        .revision = command->revision };
     revision_record *revision = NULL;
 
     *ret_refused = false;
-    wish->until_no = core->suite.next_change_no;
+    wish->until_no = gateway_unready_mark(core);
     if (command->document_id[0] == 0)
         return WEIR_OK;
-    const weir_code code =
-        gateway_get_revision(core, stage, wish->collection->record->collection_no,
-            command->document_id, command->revision, &revision, reterr);
+    const weir_code code = gateway_get_both(core, stage, &id, &revision, reterr);
     if (code != WEIR_OK)
         return code;
     *ret_refused = revision == NULL;
@@ -396,19 +383,17 @@ gateway_on_wait_collection(gateway_core *core, weir_stage *stage, const weir_req
         .collection = gateway_find_collection(core, request->tenant, command->collection_id),
         .until_ms = command->wait_until_ms };
     bool refused = false;
-    bool settled = false;
 
     if (wish.collection == NULL)
         return gateway_refuse(stage, request->reply_to, WEIR_COLLECTION_NOT_FOUND, "collection_id",
             "there is no collection \"%s\"", command->collection_id);
-    weir_code code = find_until(core, stage, command, &wish, &refused, reterr);
+    const weir_code code = find_until(core, stage, command, &wish, &refused, reterr);
     if (code == WEIR_OK && refused)
         return gateway_refuse(stage, request->reply_to, WEIR_INVALID_ARGUMENT, "consistency_token",
             "the token names no write of collection \"%s\"", command->collection_id);
-    if (code == WEIR_OK)
-        code = is_settled(core, stage, &wish, &settled, reterr);
     if (code != WEIR_OK)
         return code;
+    const bool settled = is_settled(core, &wish);
     if (!settled && core->is_draining)
         refuse_draining(stage, wish.reply_to);
     else if (settled || wish.until_ms <= weir_stage_now_ms(stage))

@@ -13,6 +13,7 @@
 enum { CHANGES_PER_TURN = 256 };
 
 typedef Weir__Internal__V1__ChangeRecord change_record;
+typedef Weir__Internal__V1__ChangesRecord changes_record;
 typedef Weir__V1__WatchDocumentsResponse watch_response;
 
 typedef struct watcher {
@@ -174,28 +175,72 @@ too_old(weir_error *reterr)
         "the documents for what was missed");
 }
 
-static weir_iter *
-changes_from(turn *run)
-{
-    gateway_look *look = &run->look;
-
-    return weir_store_iter(look->store, look->snapshot,
-        gateway_key_change(&look->key, run->to->next_no), gateway_key_change_end(&look->end));
-}
-
 /* The first turn of a watch that begins with states: they stand for all changes that this look can
  * see, which would take documents back if they were told after them. */
 static weir_code
 skip_seen(turn *run, weir_error *reterr)
 {
     watcher *to = run->to;
-    weir_iter *iter = changes_from(run);
+    gateway_look *look = &run->look;
+    weir_iter *iter = weir_store_iter(look->store, look->snapshot,
+        gateway_key_change(&look->key, 0), gateway_key_change_end(&look->end));
+    changes_record *last = NULL;
+    const bool is_there = weir_iter_last(iter);
+    weir_code code = is_there
+        ? gateway_look_decode(look, &weir__internal__v1__changes_record__descriptor,
+              weir_iter_value(iter), &last, reterr)
+        : weir_iter_status(iter, reterr);
 
-    while (weir_iter_next(iter))
-        to->next_no = weir_load_u64(weir_iter_key(iter).data + 1) + 1;
+    if (code == WEIR_OK && is_there) {
+        const uint64_t end_no = weir_load_u64(weir_iter_key(iter).data + 1) + last->n_changes;
+
+        if (to->next_no < end_no)
+            to->next_no = end_no;
+    }
     to->wish.after_change_no = to->next_no - 1;
+    weir_iter_destroy(&iter);
+    return code;
+}
+
+/* The first number of the record that holds change `no`, or would: a watch may begin in the middle.
+ */
+static weir_code
+find_record(gateway_look *look, uint64_t no, uint64_t *ret_first_no, weir_error *reterr)
+{
+    weir_iter *iter = weir_store_iter(look->store, look->snapshot,
+        gateway_key_change(&look->key, 0), gateway_key_change(&look->end, no + 1));
+
+    *ret_first_no = weir_iter_last(iter) ? weir_load_u64(weir_iter_key(iter).data + 1) : no;
     const weir_code code = weir_iter_status(iter, reterr);
     weir_iter_destroy(&iter);
+    return code;
+}
+
+typedef struct turn_bounds {
+    size_t left; /* changes to look at */
+    bool has_room;
+} turn_bounds;
+
+/* Changes of one record from to->next_no on. */
+static weir_code
+send_record(turn *run, uint64_t first_no, weir_bytes value, turn_bounds *bounds, weir_error *reterr)
+{
+    watcher *to = run->to;
+    changes_record *record = NULL;
+    weir_code code = gateway_look_decode(&run->look,
+        &weir__internal__v1__changes_record__descriptor, value, &record, reterr);
+
+    if (code == WEIR_OK && first_no > to->next_no)
+        return too_old(reterr);
+    while (code == WEIR_OK && to->next_no - first_no < record->n_changes && bounds->left > 0 &&
+        bounds->has_room) {
+        const uint64_t change_no = to->next_no++;
+        const change_record *change = record->changes[change_no - first_no];
+
+        bounds->left--;
+        if (is_wanted(to, change))
+            code = send_change(run, change_no, change, &bounds->has_room, reterr);
+    }
     return code;
 }
 
@@ -203,31 +248,27 @@ skip_seen(turn *run, weir_error *reterr)
 static weir_code
 send_changes(turn *run, uint64_t newest_no, bool *ret_more, weir_error *reterr)
 {
-    watcher *to = run->to;
-    weir_iter *iter = changes_from(run);
-    size_t left = CHANGES_PER_TURN;
-    bool has_room = true;
+    gateway_look *look = &run->look;
+    turn_bounds bounds = { .left = CHANGES_PER_TURN, .has_room = true };
+    uint64_t first_no = 0;
     weir_code code = WEIR_OK;
 
-    while (code == WEIR_OK && has_room && left > 0 && weir_iter_next(iter)) {
-        const uint64_t change_no = weir_load_u64(weir_iter_key(iter).data + 1);
-        change_record *change = NULL;
-
-        if (change_no != to->next_no)
-            code = too_old(reterr);
-        else
-            code = gateway_look_decode(&run->look, &weir__internal__v1__change_record__descriptor,
-                weir_iter_value(iter), &change, reterr);
-        if (code == WEIR_OK && is_wanted(to, change))
-            code = send_change(run, change_no, change, &has_room, reterr);
-        to->next_no = change_no + 1;
-        left--;
-    }
-    *ret_more = left == 0 && has_room;
+    *ret_more = false;
+    if (run->to->next_no > newest_no)
+        return WEIR_OK;
+    code = find_record(look, run->to->next_no, &first_no, reterr);
+    if (code != WEIR_OK)
+        return code;
+    weir_iter *iter = weir_store_iter(look->store, look->snapshot,
+        gateway_key_change(&look->key, first_no), gateway_key_change_end(&look->end));
+    while (code == WEIR_OK && bounds.has_room && bounds.left > 0 && weir_iter_next(iter))
+        code = send_record(run, weir_load_u64(weir_iter_key(iter).data + 1), weir_iter_value(iter),
+            &bounds, reterr);
+    *ret_more = bounds.left == 0 && bounds.has_room;
     if (code == WEIR_OK)
         code = weir_iter_status(iter, reterr);
     weir_iter_destroy(&iter);
-    if (code == WEIR_OK && left == CHANGES_PER_TURN && to->next_no <= newest_no)
+    if (code == WEIR_OK && bounds.left == CHANGES_PER_TURN)
         return too_old(reterr);
     return code;
 }

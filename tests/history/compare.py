@@ -62,6 +62,8 @@ class Scan:
     def sort(self):
         for line in self.of("gateway", "document"):
             self.documents[self.name(line)] = line["value"]
+            if "newest" in line["value"]:
+                self.revisions[self.name(line)][number(line["value"], "newestRevision")] = line["value"]["newest"]
         for line in self.of("gateway", "revision"):
             self.revisions[self.name(line)][line["revision"]] = line["value"]
         for line in self.of("gateway", "source"):
@@ -298,15 +300,20 @@ class Comparison:
                     )
 
     def check_keys(self):
-        """What waits at the gateway belongs to a revision that waits."""
-        for kind in ("backlog", "unready"):
-            for line in self.scan.of("gateway", kind):
-                value = line["value"]
-                name = self.scan.names.get(number(value, "collectionNo"), ("?", "?"))
-                document = (*name, value["documentId"])
-                revision = number(value, "revision")
-                if kind == "unready" and self.scan.state(document, revision) not in ("PENDING", "PROCESSING"):
-                    self.report("I19", document, f"revision {revision} is over, and waits as unready")
+        """The unready numbers at the gateway are those of the revisions that wait."""
+        waiting = {}
+        for line in self.scan.of("gateway", "unready"):
+            name = self.scan.names.get(number(line["value"], "collectionNo"), ("?", "?"))
+            sizes = enumerate(line["value"].get("sizes", []), line["number"])
+            waiting.update({no: (*name, int(size) - 1) for no, size in sizes if int(size)})
+        for document, revisions in self.scan.revisions.items():
+            for revision, value in revisions.items():
+                if self.scan.state(document, revision) not in ("PENDING", "PROCESSING"):
+                    continue
+                if waiting.pop(number(value, "unreadyNo"), None) != (*document[:2], number(value, "sizeBytes")):
+                    self.report("I19", document, f"revision {revision} waits, and is not among the unready")
+        for no, (*name, size) in waiting.items():
+            self.report("I19", tuple(name), f"nothing waits as unready number {no} of {size} bytes")
 
     def check_index(self):
         """Nothing at the indexer that the gateway does not know, and no chunks beside those of the READY run."""

@@ -71,21 +71,21 @@ class Store:
 def set_back(gateway, document):
     """READY to PENDING with everything that belongs to it, but without an entry in the backlog (custody)."""
     messages = harness.MESSAGES
-    key = b"R" + number(1) + name(document) + number(1)
-    revision = messages("weir.internal.v1.RevisionRecord").FromString(gateway.list(key)[key])
+    key = b"D" + number(1) + name(document)
+    record = messages("weir.internal.v1.DocumentRecord").FromString(gateway.list(key)[key])
+    revision = record.newest
     counters_key = b"N" + number(1)
     counters = messages("weir.internal.v1.CountersRecord").FromString(gateway.list(counters_key)[counters_key])
     counters.ready -= 1
     counters.pending += 1
     counters.chunks -= revision.chunk_count
-    unready = messages("weir.internal.v1.UnreadyRecord")(
-        collection_no=1, document_id=document, revision=1, since_ms=revision.create_time_ms,
-        size_bytes=revision.size_bytes,
+    unready = messages("weir.internal.v1.UnreadyPageRecord")(
+        collection_no=1, since_ms=revision.create_time_ms, sizes=[revision.size_bytes + 1],
     )
     revision.state = 1
-    gateway.put(key, revision.SerializeToString())
+    gateway.put(key, record.SerializeToString())
     gateway.put(counters_key, counters.SerializeToString())
-    gateway.put(b"U" + number(revision.unready_no), unready.SerializeToString())
+    gateway.put(b"V" + number(revision.unready_no), unready.SerializeToString())
 
 
 class AuditTest(harness.OwnSuiteTest):

@@ -56,6 +56,14 @@ class RecordTest(harness.OwnSuiteTest):
         self.assert_works()
         self.assert_aside("ingest", key)
 
+    def test_pages_of_what_is_unready_and_of_what_waits(self):
+        for tag, between in ((b"V", b""), (b"P", b"\0" + name("default"))):
+            with self.subTest(tag):
+                self.damage("gateway", tag + between + number(1 << 40))
+                self.assert_works(f"after-{tag.decode()}")
+        kept = wait_for(lambda: [record.key[:1] for record in self.aside("gateway")], "what was set aside")
+        self.assertEqual(sorted(kept), [b"P", b"V"])
+
     def test_a_journal_that_an_event_cannot_be_added_to(self):
         self.ingest("a")
         self.suite.down()
@@ -205,13 +213,13 @@ class RecordTest(harness.OwnSuiteTest):
 
     # ---- what the gateway can make again ----
 
-    def test_an_entry_of_the_backlog(self):
+    def test_an_entry_of_the_backlog_of_schema_1(self):
         key = b"B\0" + name("default") + number(1)
         self.damage("gateway", key)
         self.assert_works()
         self.assert_aside("gateway", key)
 
-    def test_an_entry_of_what_is_not_over(self):
+    def test_an_entry_of_what_is_not_over_of_schema_1(self):
         key = b"U" + number(1)
         self.damage("gateway", key)
         self.assert_works()

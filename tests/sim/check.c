@@ -96,11 +96,14 @@ const revision_record *
 sim_read_revision(sim_world *world, weir_arena *arena, uint64_t collection_no,
     const char *document_id, int64_t revision)
 {
+    const document_record *document = sim_read_document(world, arena, collection_no, document_id);
     weir_buffer key = { 0 };
+
+    if (document != NULL && document->newest_revision == revision && document->newest != NULL)
+        return document->newest;
     void *record = sim_read_record(world, arena,
         gateway_key_revision(&key, collection_no, document_id, revision),
         &weir__internal__v1__revision_record__descriptor);
-
     weir_buffer_fini(&key);
     return record;
 }
@@ -777,7 +780,7 @@ check_leftovers(const scan *state)
 {
     sim_world *world = state->world;
     const uint64_t letters = count_keys(world, WEIR_SERVICE_RECONCILER, 'L');
-    const uint64_t unready = count_keys(world, WEIR_SERVICE_GATEWAY, 'U');
+    const uint64_t unready = count_keys(world, WEIR_SERVICE_GATEWAY, 'V');
     reconciler_published published;
 
     reconciler_core_published(world->nodes[WEIR_SERVICE_RECONCILER].core, &published);
@@ -787,7 +790,7 @@ check_leftovers(const scan *state)
     if (published.unfinished != 0)
         sim_fail(world, "I19", "the reconciler believes that %llu revisions are not over",
             (unsigned long long)published.unfinished);
-    if (unready != 0 || count_keys(world, WEIR_SERVICE_GATEWAY, 'B') != 0)
+    if (unready != 0 || count_keys(world, WEIR_SERVICE_GATEWAY, 'P') != 0)
         sim_fail(world, "I19", "%llu entries of unready revisions are left",
             (unsigned long long)unready);
 }

@@ -88,17 +88,8 @@ follow(sim_world *world, const change_record *change, sim_document *document)
 }
 
 static void
-follow_one(sim_world *world, weir_arena *arena, weir_bytes value)
+follow_one(sim_world *world, weir_arena *arena, const change_record *change)
 {
-    ProtobufCMessage *message = NULL;
-    weir_error error;
-
-    if (weir_wire_decode(&weir__internal__v1__change_record__descriptor, value, NULL, arena,
-            &message, &error) != WEIR_OK) {
-        sim_fail(world, "I18", "a change does not decode: %s", error.message);
-        return;
-    }
-    const change_record *change = (const change_record *)message;
     sim_document *document = document_of(world, change, arena);
     if (document == NULL || change->revision >= SIM_REVISIONS_MAX)
         sim_fail(world, "I18", "a change of %s, revision %lld, which nobody knows",
@@ -107,31 +98,57 @@ follow_one(sim_world *world, weir_arena *arena, weir_bytes value)
         follow(world, change, document);
 }
 
+/* The record that holds change_no, *ret_first_no being its first; NULL: there is none. */
+static const Weir__Internal__V1__ChangesRecord *
+read_changes(sim_world *world, weir_arena *arena, uint64_t change_no, uint64_t *ret_first_no)
+{
+    sim_node *gateway = &world->nodes[WEIR_SERVICE_GATEWAY];
+    weir_buffer lower = { 0 };
+    weir_buffer upper = { 0 };
+    ProtobufCMessage *message = NULL;
+    weir_error error;
+    weir_iter *iter = weir_store_iter(gateway->store, NULL, gateway_key_change(&lower, 0),
+        gateway_key_change(&upper, change_no + 1));
+
+    if (weir_iter_last(iter)) {
+        *ret_first_no = weir_load_u64(weir_iter_key(iter).data + 1);
+        if (weir_wire_decode(&weir__internal__v1__changes_record__descriptor, weir_iter_value(iter),
+                NULL, arena, &message, &error) != WEIR_OK)
+            sim_fail(world, "I18", "changes do not decode: %s", error.message);
+    }
+    if (weir_iter_status(iter, &error) != WEIR_OK)
+        sim_fail(world, "I18", "the change log: %s", error.message);
+    weir_iter_destroy(&iter);
+    weir_buffer_fini(&lower);
+    weir_buffer_fini(&upper);
+    return (const Weir__Internal__V1__ChangesRecord *)message;
+}
+
 void
 sim_history_follow(sim_world *world)
 {
     sim_node *gateway = &world->nodes[WEIR_SERVICE_GATEWAY];
     gateway_published published;
-    weir_buffer key = { 0 };
-    weir_buffer value = { 0 };
-    weir_error error;
 
     gateway_core_published(gateway->core, &published);
     if (published.change_no < world->change_no)
         return;
     weir_arena *arena = weir_arena_create(0);
-    for (; world->change_no <= published.change_no; world->change_no++) {
-        bool found = false;
+    while (world->change_no <= published.change_no) {
+        uint64_t first_no = 0;
+        const Weir__Internal__V1__ChangesRecord *record =
+            read_changes(world, arena, world->change_no, &first_no);
 
-        if (weir_store_get(gateway->store, NULL, gateway_key_change(&key, world->change_no), &value,
-                &found, &error) != WEIR_OK ||
-            !found)
+        if (record == NULL || world->change_no - first_no >= record->n_changes) {
             sim_fail(world, "I18", "change %llu is not in the log",
                 (unsigned long long)world->change_no);
-        else
-            follow_one(world, arena, weir_buffer_view(&value));
+            world->change_no++;
+            continue;
+        }
+        for (size_t i = world->change_no - first_no; i < record->n_changes; i++) {
+            follow_one(world, arena, record->changes[i]);
+            world->change_no++;
+        }
     }
     weir_arena_destroy(&arena);
-    weir_buffer_fini(&key);
-    weir_buffer_fini(&value);
 }

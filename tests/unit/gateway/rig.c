@@ -178,8 +178,8 @@ fill_random(rig *self, uint8_t *out, size_t size)
         out[i] = (uint8_t)weir_rng_next(&self->rng);
 }
 
-static void
-start_gateway(rig *self)
+static weir_code
+try_start_gateway(rig *self, weir_error *reterr)
 {
     weir_stage_options options = { .service = WEIR_SERVICE_GATEWAY,
         .store = self->store,
@@ -189,8 +189,14 @@ start_gateway(rig *self)
     self->core = gateway_core_create(&self->config);
     options.core = self->core;
     fill_random(self, options.identity_random, sizeof options.identity_random);
-    CHECK(weir_stage_create(&options, self->now_ms, weir_rng_next(&self->rng), &self->stage,
-        reterr));
+    return weir_stage_create(&options, self->now_ms, weir_rng_next(&self->rng), &self->stage,
+        reterr);
+}
+
+static void
+start_gateway(rig *self)
+{
+    CHECK(try_start_gateway(self, reterr));
     CHECK(weir_stage_release(self->stage, &self->wake_ms, reterr));
 }
 
@@ -268,14 +274,36 @@ rig_destroy(rig **rig_p)
     *rig_p = NULL;
 }
 
-void
-rig_crash(rig *self)
+static void
+cut_power(rig *self)
 {
     weir_stage_destroy(&self->stage);
     gateway_core_destroy(&self->core);
     weir_store_mem_power_cut(self->store, weir_rng_next(&self->rng));
     drop_frames(self);
+}
+
+void
+rig_crash(rig *self)
+{
+    cut_power(self);
     start_gateway(self);
+}
+
+bool
+rig_crash_in_start(rig *self, uint32_t calls)
+{
+    weir_error error;
+
+    cut_power(self);
+    weir_store_mem_fail_after(self->store, calls);
+    const bool is_up = try_start_gateway(self, &error) == WEIR_OK;
+    weir_store_mem_fail_after(self->store, 0);
+    if (!is_up) {
+        assert_int_equal(error.code, WEIR_STORE_IO);
+        gateway_core_destroy(&self->core);
+    }
+    return !is_up;
 }
 
 void
@@ -748,10 +776,13 @@ stored(rig *self, weir_bytes key, const ProtobufCMessageDescriptor *descriptor)
 const revision_record *
 rig_revision(rig *self, const char *document_id, int64_t revision)
 {
+    const document_record *document = rig_document_record(self, document_id);
     weir_buffer key = { 0 };
+
+    if (document->newest_revision == revision && document->newest != NULL)
+        return document->newest;
     ProtobufCMessage *message = stored(self, gateway_key_revision(&key, 1, document_id, revision),
         &weir__internal__v1__revision_record__descriptor);
-
     weir_buffer_fini(&key);
     assert_non_null(message);
     return (const revision_record *)(const void *)message;
@@ -786,12 +817,37 @@ has_key(rig *self, weir_bytes key)
     return found;
 }
 
-static void
-check_revision(rig *self, weir_bytes key, const revision_record *revision, store_sums *sums)
+/* Its size among the unready ones; 0: it is not there. */
+static uint64_t
+unready_size(rig *self, uint64_t unready_no)
 {
-    const char *document_id = (const char *)key.data + 9;
-    const int64_t number = (int64_t)weir_load_u64(key.data + key.size - 8);
-    const uint64_t collection_no = weir_load_u64(key.data + 1);
+    weir_buffer lower = { 0 };
+    weir_buffer upper = { 0 };
+    ProtobufCMessage *message = NULL;
+    uint64_t size = 0;
+    weir_iter *iter = weir_store_iter(self->store, NULL, gateway_key_unready(&lower, 0),
+        gateway_key_unready(&upper, unready_no + 1));
+
+    if (weir_iter_last(iter)) {
+        const uint64_t at = unready_no - weir_load_u64(weir_iter_key(iter).data + 1);
+
+        CHECK(weir_wire_decode(&weir__internal__v1__unready_page_record__descriptor,
+            weir_iter_value(iter), NULL, self->arena, &message, reterr));
+        const Weir__Internal__V1__UnreadyPageRecord *page =
+            (const Weir__Internal__V1__UnreadyPageRecord *)(const void *)message;
+        size = at < page->n_sizes ? page->sizes[at] : 0;
+    }
+    CHECK(weir_iter_status(iter, reterr));
+    weir_iter_destroy(&iter);
+    weir_buffer_fini(&lower);
+    weir_buffer_fini(&upper);
+    return size;
+}
+
+static void
+check_revision(rig *self, uint64_t collection_no, const char *document_id, int64_t number,
+    const revision_record *revision, store_sums *sums)
+{
     const bool is_unready =
         revision->state == DOCUMENT_STATE(PENDING) || revision->state == DOCUMENT_STATE(PROCESSING);
     const bool has_source = is_unready || revision->state == DOCUMENT_STATE(READY) ||
@@ -809,7 +865,7 @@ check_revision(rig *self, weir_bytes key, const revision_record *revision, store
     if (is_unready) {
         sums->unready++;
         sums->unready_bytes += revision->size_bytes;
-        assert_true(has_key(self, gateway_key_unready(&scratch, revision->unready_no)));
+        assert_int_equal(unready_size(self, revision->unready_no), revision->size_bytes + 1);
     }
     sums->pending += revision->state == DOCUMENT_STATE(PENDING);
     weir_buffer_fini(&scratch);
@@ -824,21 +880,30 @@ visit_revision(rig *self, weir_bytes key, weir_bytes value, store_sums *sums)
 
     CHECK(weir_wire_decode(&weir__internal__v1__revision_record__descriptor, value, NULL,
         self->arena, &message, reterr));
-    check_revision(self, key, (const revision_record *)(const void *)message, sums);
+    check_revision(self, weir_load_u64(key.data + 1), (const char *)key.data + 9,
+        (int64_t)weir_load_u64(key.data + key.size - 8),
+        (const revision_record *)(const void *)message, sums);
 }
 
 static void
 visit_document(rig *self, weir_bytes key, weir_bytes value, store_sums *sums)
 {
+    const uint64_t collection_no = weir_load_u64(key.data + 1);
+    const char *document_id = gateway_key_document_id(key);
     ProtobufCMessage *message = NULL;
     weir_buffer scratch = { 0 };
 
     CHECK(weir_wire_decode(&weir__internal__v1__document_record__descriptor, value, NULL,
         self->arena, &message, reterr));
     const document_record *document = (const document_record *)(const void *)message;
-    assert_true(has_key(self,
-        gateway_key_revision(&scratch, weir_load_u64(key.data + 1), gateway_key_document_id(key),
-            document->newest_revision)));
+    /* Its newest revision is in it, or in the place where schema 1 had it. */
+    assert_int_equal(has_key(self,
+                         gateway_key_revision(&scratch, collection_no, document_id,
+                             document->newest_revision)),
+        document->newest == NULL);
+    if (document->newest != NULL)
+        check_revision(self, collection_no, document_id, document->newest_revision,
+            document->newest, sums);
     sums->newest_live += document->newest_revision != document->deleted_below;
     weir_buffer_fini(&scratch);
 }
@@ -846,8 +911,18 @@ visit_document(rig *self, weir_bytes key, weir_bytes value, store_sums *sums)
 static void
 visit_unready(rig *self, weir_bytes key, weir_bytes value, store_sums *sums)
 {
-    (void)self, (void)key, (void)value;
-    sums->unready_entries++;
+    ProtobufCMessage *message = NULL;
+    uint64_t live = 0;
+
+    (void)key;
+    CHECK(weir_wire_decode(&weir__internal__v1__unready_page_record__descriptor, value, NULL,
+        self->arena, &message, reterr));
+    const Weir__Internal__V1__UnreadyPageRecord *page =
+        (const Weir__Internal__V1__UnreadyPageRecord *)(const void *)message;
+    for (size_t i = 0; i < page->n_sizes; i++)
+        live += page->sizes[i] != 0;
+    assert_true(live > 0); /* an empty page is deleted */
+    sums->unready_entries += live;
 }
 
 static void
@@ -893,7 +968,7 @@ rig_check_store(rig *self)
 
     scan(self, 'R', visit_revision, &found);
     scan(self, 'D', visit_document, &found);
-    scan(self, 'U', visit_unready, &found);
+    scan(self, 'V', visit_unready, &found);
     scan(self, 'N', add_counters, &counted);
     for (size_t state = 1; state <= 6; state++)
         assert_int_equal(found.by_state[state], counted.by_state[state]);

@@ -56,6 +56,9 @@ void rig_destroy(rig **rig_p);
 /* End the gateway's process without a word, with a power cut, and start it again on what survived.
  */
 void rig_crash(rig *self);
+/* The same, and the calls-th store call of the start fails: true, and the gateway is down until the
+ * next rig_crash.  False: the start made fewer calls. */
+bool rig_crash_in_start(rig *self, uint32_t calls);
 /* The same for a peer; wipe: on a new database. */
 void rig_peer_restart(rig *self, rig_peer *peer, bool wipe);
 void rig_peer_stop(rig *self, rig_peer *peer);
