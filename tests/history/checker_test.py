@@ -591,7 +591,7 @@ IN_SCAN = {
     "deferred work left": ("I2", lambda p: p.add("ingest", "deferred", **at("a", 2), value={})),
     "a backlog left": ("I2", lambda p: p.add("gateway", "backlog", value={"collectionNo": "1", "documentId": "a"})),
     "unready though over": ("I19", lambda p: p.add(
-        "gateway", "unready", value={"collectionNo": "1", "documentId": "a", "revision": "2"})),
+        "gateway", "unready", number=7, value={"collectionNo": "1", "sizes": ["0", "9"]})),
     "an ending left": ("I2", lambda p: p.add("reconciler", "ending", **at("a", 2), value={})),
 }
 
@@ -679,6 +679,16 @@ class CheckerTest(unittest.TestCase):
         w.search("n", [hit("n", 1, 0, ONE)])
         w.get("n", 2, "PROCESSING", 1, THREE, run=2)
         w.get("n", 2, "READY", 2, THREE, run=2)
+        self.assertEqual(self.judge(w, losses=1)[0], [])
+        self.assertIn("I3", self.judge(w)[1])
+
+    def test_a_ready_that_nobody_had_seen_may_be_lost_with_the_index(self):
+        w = Written()
+        w.ingest("n", ONE, 1)
+        w.get("n", 1, "READY", 1, ONE)
+        w.ingest("n", THREE, 2, "REPLACED")
+        w.get("n", 2, "PROCESSING", 0, THREE, run=2)
+        w.delete("n", 3)
         self.assertEqual(self.judge(w, losses=1)[0], [])
         self.assertIn("I3", self.judge(w)[1])
 

@@ -200,6 +200,8 @@ def forward(state, facts):
         if revision.state in (LIVE, READY) and revision.run < facts.runs[number]:
             if revision.state == LIVE:
                 yield state._replace(revisions=replaced(state.revisions, number, run=revision.run + 1))
+                if state.losses < facts.losses and number > max(state.found, tombstone):
+                    yield from lose(make_ready(state, number), number, facts)  # READY, and lost before anybody saw it
             elif state.losses < facts.losses:
                 yield from lose(state, number, facts)
 
