@@ -85,7 +85,9 @@ class Fleet(harness.Suite):
         self.may_start.set()
         self.lock = threading.Lock()
         self.table_folder = os.path.join(self.data, "failpoints")
+        self.backups = f"{self.data}-backups"
         os.makedirs(self.table_folder)
+        os.makedirs(self.backups)
         os.makedirs(os.path.join(self.data, "log"))
         self.environment = {**os.environ, "WEIR_FAILPOINTS_DIR": self.table_folder}
         for program in PROGRAMS:
@@ -197,3 +199,4 @@ class Fleet(harness.Suite):
             print(f"kept: {self.data}", file=sys.stderr)
         else:
             shutil.rmtree(self.data, ignore_errors=True)
+            shutil.rmtree(self.backups, ignore_errors=True)

@@ -242,7 +242,7 @@ class Work:
 
     def backup(self):
         """One that ends well is whole, and one that does not is none."""
-        folder = os.path.join(self.fleet.data, f"backup{next(self.numbers)}")
+        folder = os.path.join(self.fleet.backups, f"backup{next(self.numbers)}")
 
         def clean():
             if os.path.exists(folder):
