@@ -29,7 +29,7 @@ gateway_log_change(gateway_core *core, weir_stage *stage, const change_record *c
     core->suite.next_change_no++;
     core->suite_changed = true;
     core->change_added = true;
-    if (core->change_count == CHANGES_PER_RECORD)
+    if (core->change_count == ENTRIES_PER_PAGE)
         gateway_put_changes(core, stage);
 }
 

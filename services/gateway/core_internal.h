@@ -58,7 +58,15 @@ struct collection_entry {
     unready_page *unready_page; /* that page, while the number is one of this round */
 };
 
-enum { COLLECTION_BUCKETS = 1024, WAITER_BUCKETS = 4096, CHANGES_PER_RECORD = 256 };
+enum { COLLECTION_BUCKETS = 1024, WAITER_BUCKETS = 4096 };
+
+/* Of the backlog, of what is unready and of the change log.  The simulator's second build splits
+ * pages all the time. */
+#ifdef WEIR_PLANTS
+enum { ENTRIES_PER_PAGE = 2 };
+#else
+enum { ENTRIES_PER_PAGE = 256 };
+#endif
 
 typedef enum waiter_kind {
     WAITER_INGEST = 1,
@@ -95,7 +103,7 @@ struct backlog_queue {
     weir_arena *arena;  /* of the page */
     backlog_page *page; /* that next_no is in; NULL: not read yet */
     uint64_t page_no;   /* its first number */
-    backlog_entry **added; /* in this round, in its arena, not put yet; PER_PAGE of them */
+    backlog_entry **added; /* in this round, in its arena, not put yet; ENTRIES_PER_PAGE of them */
     size_t added_count;
     uint64_t added_no; /* number of the first */
 };
@@ -128,8 +136,8 @@ struct gateway_core {
     uint64_t pending_total, processing_total;
     uint64_t accepted_total, ready_total, failed_total, retried_total, deleted_total,
         superseded_total;
-    uint64_t trimmed_change_no;                 /* no change below */
-    change_record *changes[CHANGES_PER_RECORD]; /* of this round, in its arena, not put yet */
+    uint64_t trimmed_change_no;               /* no change below */
+    change_record *changes[ENTRIES_PER_PAGE]; /* of this round, in its arena, not put yet */
     size_t change_count;
     uint64_t first_change_no; /* of these */
     int64_t change_age_checked_ms;

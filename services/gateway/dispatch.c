@@ -14,7 +14,7 @@
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
 
-enum { DISPATCH_PER_ROUND_MAX = 512, PER_PAGE = 256 };
+enum { DISPATCH_PER_ROUND_MAX = 512 };
 
 static weir_code
 send_document(weir_stage *stage, const revision_id *id, const revision_record *revision,
@@ -91,9 +91,10 @@ gateway_put_backlog(gateway_core *core, weir_stage *stage)
 static void
 begin_page(gateway_core *core, weir_stage *stage, backlog_queue *queue)
 {
-    queue->added = weir_arena_alloc(weir_stage_arena(stage), PER_PAGE * sizeof queue->added[0]);
+    queue->added =
+        weir_arena_alloc(weir_stage_arena(stage), ENTRIES_PER_PAGE * sizeof queue->added[0]);
     queue->added_no = core->suite.next_backlog_no;
-    core->suite.next_backlog_no += PER_PAGE; /* other queues may add in between */
+    core->suite.next_backlog_no += ENTRIES_PER_PAGE; /* other queues may add in between */
     core->suite_changed = true;
     if (queue->count == 0) {
         queue->next_no = queue->page_no = queue->added_no;
@@ -120,7 +121,7 @@ enqueue(gateway_core *core, weir_stage *stage, const revision_id *id,
     queue->added[queue->added_count++] = entry;
     queue->count++;
     core->backlog_count++;
-    if (queue->added_count == PER_PAGE)
+    if (queue->added_count == ENTRIES_PER_PAGE)
         put_added(core, stage, queue);
 }
 

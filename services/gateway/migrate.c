@@ -98,7 +98,7 @@ move_all(migration *run, uint8_t tag, move_entry *move, weir_error *reterr)
 
 /* Consecutive changes, until they are a record. */
 typedef struct gathered {
-    change_record *changes[CHANGES_PER_RECORD];
+    change_record *changes[ENTRIES_PER_PAGE];
     size_t count;
     uint64_t first_no;
 } gathered;
@@ -124,7 +124,7 @@ move_change(migration *run, weir_bytes key, weir_bytes value, weir_error *reterr
     const uint64_t no = weir_load_u64(key.data + 1);
     ProtobufCMessage *message = NULL;
 
-    if (page->count == CHANGES_PER_RECORD || no != page->first_no + page->count)
+    if (page->count == ENTRIES_PER_PAGE || no != page->first_no + page->count)
         put_gathered(run, page);
     if (page->count == 0)
         page->first_no = no;

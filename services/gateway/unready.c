@@ -11,7 +11,7 @@
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
 
-enum { PER_PAGE = 256, SLOTS_MIN = 64 };
+enum { SLOTS_MIN = 64 };
 
 typedef Weir__Internal__V1__UnreadyPageRecord page_record;
 
@@ -134,11 +134,11 @@ open_page(gateway_core *core, weir_stage *stage, collection_entry *collection)
     unready_pages *pages = &core->unready;
 
     if (collection->unready_no >= pages->open_from_no && collection->unready_page != NULL &&
-        collection->unready_page->count < PER_PAGE)
+        collection->unready_page->count < ENTRIES_PER_PAGE)
         return collection->unready_page;
     unready_page *page = page_create(core->suite.next_unready_no, collection->record->collection_no,
-        weir_stage_now_ms(stage), PER_PAGE);
-    core->suite.next_unready_no += PER_PAGE;
+        weir_stage_now_ms(stage), ENTRIES_PER_PAGE);
+    core->suite.next_unready_no += ENTRIES_PER_PAGE;
     core->suite_changed = true;
     page_append(pages, page);
     collection->unready_no = page->first_no;
@@ -192,7 +192,7 @@ static void
 put_page(gateway_core *core, weir_stage *stage, const unready_page *page)
 {
     page_record record = WEIR__INTERNAL__V1__UNREADY_PAGE_RECORD__INIT;
-    uint64_t sizes[PER_PAGE];
+    uint64_t sizes[ENTRIES_PER_PAGE];
 
     for (uint32_t i = 0; i < page->count; i++)
         sizes[i] = page->sizes[i];
@@ -261,7 +261,7 @@ load_page(gateway_core *core, weir_stage *stage, const weir_iter *iter, weir_are
         weir_iter_value(iter), NULL, arena, &message, reterr);
     const page_record *record = (const page_record *)message;
 
-    if (code != WEIR_OK || record->n_sizes > PER_PAGE)
+    if (code != WEIR_OK || record->n_sizes > ENTRIES_PER_PAGE)
         return weir_stage_damaged(stage, key, "UnreadyPageRecord", reterr);
     unready_page *page = page_create(weir_load_u64(key.data + 1), record->collection_no,
         record->since_ms, record->n_sizes);

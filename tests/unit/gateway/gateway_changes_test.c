@@ -45,7 +45,7 @@ scan(rig *self)
         if (found.records == 0)
             found.first_no = found.end_no = no;
         assert_int_equal(no, found.end_no);
-        assert_in_range(count, 1, CHANGES_PER_RECORD);
+        assert_in_range(count, 1, ENTRIES_PER_PAGE);
         found.end_no = no + count;
     }
     assert_int_equal(weir_iter_status(iter, &error), WEIR_OK);
@@ -122,7 +122,7 @@ changes_beyond_the_number_are_forgotten(void **state)
         const scanned found = scan(self);
         assert_int_equal(found.end_no, 1 + 900 * (i + 1));
         assert_true(found.end_no - found.first_no >= (i == 0 ? 900u : 1000u));
-        assert_true(found.end_no - found.first_no <= 1000 + 4096 + 900 + CHANGES_PER_RECORD);
+        assert_true(found.end_no - found.first_no <= 1000 + 4096 + 900 + ENTRIES_PER_PAGE);
     }
     assert_true(scan(self).first_no > 1);
     rig_destroy(&self);

@@ -196,7 +196,7 @@ count_changes(rewriting *run, weir_bytes key, weir_bytes value)
         decode(run, &weir__internal__v1__changes_record__descriptor, value);
     const uint64_t first_no = weir_load_u64(key.data + 1);
 
-    assert_in_range(page->n_changes, 1, CHANGES_PER_RECORD);
+    assert_in_range(page->n_changes, 1, ENTRIES_PER_PAGE);
     if (found.changes == 0)
         found.first_change = first_no;
     assert_int_equal(first_no, found.first_change + found.changes);
