@@ -34,15 +34,22 @@ gateway_log_change(gateway_core *core, weir_stage *stage, const change_record *c
 }
 
 void
-gateway_put_changes(gateway_core *core, weir_stage *stage)
+gateway_put_changes_record(gateway_core *core, weir_stage *stage, uint64_t first_no,
+    change_record **changes, size_t count)
 {
     Weir__Internal__V1__ChangesRecord record = WEIR__INTERNAL__V1__CHANGES_RECORD__INIT;
 
-    if (core->change_count == 0)
-        return;
-    record.n_changes = core->change_count;
-    record.changes = core->changes;
-    weir_stage_put(stage, gateway_key_change(&core->key, core->first_change_no), &record.base);
+    record.n_changes = count;
+    record.changes = changes;
+    weir_stage_put(stage, gateway_key_change(&core->key, first_no), &record.base);
+}
+
+void
+gateway_put_changes(gateway_core *core, weir_stage *stage)
+{
+    if (core->change_count > 0)
+        gateway_put_changes_record(core, stage, core->first_change_no, core->changes,
+            core->change_count);
     core->change_count = 0;
 }
 

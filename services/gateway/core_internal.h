@@ -204,6 +204,13 @@ enum { GATEWAY_COUNTERS = 10 };
 uint64_t *gateway_counter(counters_record *counters, size_t at);
 /* What a scan adds for a revision; all but `documents`, which takes the whole document. */
 void gateway_count_revision(counters_record *counters, const revision_record *revision);
+/* One record at a start; the arena is of this record. */
+typedef weir_code gateway_load_one(gateway_core *core, weir_stage *stage, const weir_iter *iter,
+    weir_arena *arena, weir_error *reterr);
+/* All records of [lower, upper) in the order of their keys, those of this round included; ends with
+ * the first error. */
+weir_code gateway_load_each(gateway_core *core, weir_stage *stage, weir_bytes lower,
+    weir_bytes upper, gateway_load_one *load, weir_error *reterr) WEIR_MUST_CHECK;
 weir_code gateway_load_collections(gateway_core *core, weir_stage *stage,
     weir_error *reterr) WEIR_MUST_CHECK;
 void gateway_put_counters(gateway_core *core, weir_stage *stage);
@@ -211,6 +218,9 @@ void gateway_put_counters(gateway_core *core, weir_stage *stage);
 /* ---- changes.c ---- */
 /* The next number is the change's; copied. */
 void gateway_log_change(gateway_core *core, weir_stage *stage, const change_record *change);
+/* One record: `count` changes with consecutive numbers, at most ENTRIES_PER_PAGE. */
+void gateway_put_changes_record(gateway_core *core, weir_stage *stage, uint64_t first_no,
+    change_record **changes, size_t count);
 /* At the end of a round: what was logged in it. */
 void gateway_put_changes(gateway_core *core, weir_stage *stage);
 weir_code gateway_load_change_log(gateway_core *core, weir_stage *stage,

@@ -390,20 +390,9 @@ gateway_load_backlog(gateway_core *core, weir_stage *stage, weir_error *reterr)
 {
     const uint8_t lower[] = { 'P' };
     const uint8_t upper[] = { 'P' + 1 };
-    weir_arena *arena = weir_arena_create(0);
-    weir_iter *iter =
-        weir_batch_iter(weir_stage_batch(stage), weir_bytes_of(lower, 1), weir_bytes_of(upper, 1));
-    weir_code code = WEIR_OK;
 
-    while (code == WEIR_OK && weir_iter_next(iter)) {
-        weir_arena_reset(arena);
-        code = load_page(core, stage, iter, arena, reterr);
-    }
-    if (code == WEIR_OK)
-        code = weir_iter_status(iter, reterr);
-    weir_iter_destroy(&iter);
-    weir_arena_destroy(&arena);
-    return code;
+    return gateway_load_each(core, stage, weir_bytes_of(lower, 1), weir_bytes_of(upper, 1),
+        load_page, reterr);
 }
 
 /* ---- sources, when a row is sent ---- */

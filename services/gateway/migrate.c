@@ -106,13 +106,9 @@ typedef struct gathered {
 static void
 put_gathered(migration *run, gathered *page)
 {
-    Weir__Internal__V1__ChangesRecord record = WEIR__INTERNAL__V1__CHANGES_RECORD__INIT;
-
-    if (page->count == 0)
-        return;
-    record.n_changes = page->count;
-    record.changes = page->changes;
-    weir_stage_put(run->stage, gateway_key_change(&run->core->key, page->first_no), &record.base);
+    if (page->count > 0)
+        gateway_put_changes_record(run->core, run->stage, page->first_no, page->changes,
+            page->count);
     page->count = 0;
     weir_arena_reset(run->arena);
 }

@@ -390,6 +390,25 @@ load_counters(gateway_core *core, weir_stage *stage, collection_entry *entry, we
 }
 
 weir_code
+gateway_load_each(gateway_core *core, weir_stage *stage, weir_bytes lower, weir_bytes upper,
+    gateway_load_one *load, weir_error *reterr)
+{
+    weir_arena *arena = weir_arena_create(0);
+    weir_iter *iter = weir_batch_iter(weir_stage_batch(stage), lower, upper);
+    weir_code code = WEIR_OK;
+
+    while (code == WEIR_OK && weir_iter_next(iter)) {
+        weir_arena_reset(arena);
+        code = load(core, stage, iter, arena, reterr);
+    }
+    if (code == WEIR_OK)
+        code = weir_iter_status(iter, reterr);
+    weir_iter_destroy(&iter);
+    weir_arena_destroy(&arena);
+    return code;
+}
+
+weir_code
 gateway_load_collections(gateway_core *core, weir_stage *stage, weir_error *reterr)
 {
     const weir_bytes lower = gateway_key_collections(&core->key, NULL);

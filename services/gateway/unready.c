@@ -280,19 +280,9 @@ load_page(gateway_core *core, weir_stage *stage, const weir_iter *iter, weir_are
 weir_code
 gateway_load_unready(gateway_core *core, weir_stage *stage, weir_error *reterr)
 {
-    weir_arena *arena = weir_arena_create(0);
-    weir_iter *iter = weir_batch_iter(weir_stage_batch(stage), gateway_key_unready(&core->key, 0),
-        gateway_key_unready_end(&core->range_end));
-    weir_code code = WEIR_OK;
+    const weir_code code = gateway_load_each(core, stage, gateway_key_unready(&core->key, 0),
+        gateway_key_unready_end(&core->range_end), load_page, reterr);
 
-    while (code == WEIR_OK && weir_iter_next(iter)) {
-        weir_arena_reset(arena);
-        code = load_page(core, stage, iter, arena, reterr);
-    }
-    if (code == WEIR_OK)
-        code = weir_iter_status(iter, reterr);
-    weir_iter_destroy(&iter);
-    weir_arena_destroy(&arena);
     core->unready.open_from_no = core->suite.next_unready_no;
     find_oldest(core);
     return code;
