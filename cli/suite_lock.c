@@ -12,7 +12,7 @@
 
 #include "common/base/clock.h"
 
-enum { LOCK_BYTES = 1024, POLL_MS = 20 };
+enum { LOCK_BYTES = 1024, POLL_MS = 20, READERS_MS = 2000 };
 
 static int
 open_lock(const char *data_dir, int flags)
@@ -69,6 +69,21 @@ place_of(int fd)
     return fstat(fd, &status) == 0 ? (uint64_t)status.st_ino : 0;
 }
 
+/* Who only looks whether a suite runs holds the lock for a moment, too, and is no suite. */
+static bool
+take_from_readers(const char *data_dir, int fd)
+{
+    const int64_t until_ms = weir_clock_mono_ms() + READERS_MS;
+    suite_ids ids;
+
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (suite_lock_read(data_dir, &ids) || weir_clock_mono_ms() >= until_ms)
+            return false;
+        weir_clock_sleep_ms(1);
+    }
+    return true;
+}
+
 cli_exit
 suite_lock_take_any(const char *data_dir, int *ret_fd)
 {
@@ -79,7 +94,7 @@ suite_lock_take_any(const char *data_dir, int *ret_fd)
         cli_complain("%s/run/up.lock: %s", data_dir, strerror(errno));
         return CLI_ERROR;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    if (take_from_readers(data_dir, fd)) {
         *ret_fd = fd;
         return CLI_OK;
     }

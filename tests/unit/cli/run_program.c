@@ -94,15 +94,25 @@ read_back(const char *path, char *out, size_t size)
     unlink(path);
 }
 
+/* A name that no other process has, in another namespace either. */
+static void
+make_file(char *name)
+{
+    const int fd = mkstemp(name);
+
+    assert_true(fd >= 0);
+    close(fd);
+}
+
 const program_result *
 run_program(char *const *argv)
 {
     static program_result result;
-    char out[64];
-    char err[64];
+    char out[] = "/tmp/weir-run-XXXXXX";
+    char err[] = "/tmp/weir-run-XXXXXX";
 
-    snprintf(out, sizeof out, "/tmp/weir-run-%d.out", (int)getpid());
-    snprintf(err, sizeof err, "/tmp/weir-run-%d.err", (int)getpid());
+    make_file(out);
+    make_file(err);
     result.status = wait_program(start(argv, out, err));
     read_back(out, result.out, sizeof result.out);
     read_back(err, result.err, sizeof result.err);

@@ -5,13 +5,17 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/suite_lock.h"
+#include "common/base/clock.h"
 
 static char folder[64];
 
@@ -73,6 +77,31 @@ a_second_supervisor_is_a_conflict(void **state)
     close(second);
 }
 
+static void *
+look_for_a_moment(void *fd)
+{
+    weir_clock_sleep_ms(20);
+    close(*(int *)fd);
+    return NULL;
+}
+
+/* Regression: `weir up` was refused, without a word, when `weir status` looked at the same time. */
+static void
+who_only_looks_is_no_conflict(void **state)
+{
+    pthread_t reader;
+    char path[96];
+    int fd = -1;
+
+    snprintf(path, sizeof path, "%s/run/up.lock", folder);
+    int looking = open(path, O_RDONLY | O_CREAT, 0600);
+    assert_int_equal(flock(looking, LOCK_SH | LOCK_NB), 0);
+    assert_int_equal(pthread_create(&reader, NULL, look_for_a_moment, &looking), 0);
+    assert_int_equal(suite_lock_take(folder, &fd), CLI_OK);
+    pthread_join(reader, NULL);
+    close(fd);
+}
+
 static void
 waiting_ends_with_the_lock_or_the_time(void **state)
 {
@@ -118,6 +147,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(what_is_written_is_read_while_the_lock_is_held),
         CASE(a_second_supervisor_is_a_conflict),
+        CASE(who_only_looks_is_no_conflict),
         CASE(waiting_ends_with_the_lock_or_the_time),
         CASE(a_folder_that_is_not_there_is_an_error),
         CASE(endpoints_are_where_a_client_gets_through),

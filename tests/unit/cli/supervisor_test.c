@@ -17,6 +17,7 @@
 
 #include "cli/suite_lock.h"
 #include "common/base/clock.h"
+#include "tests/tools/ports.h"
 #include "tests/unit/cli/run_program.h"
 
 enum { DEADLINE_MS = 30000 };
@@ -217,7 +218,7 @@ a_second_suite_on_the_same_folder_is_a_conflict(void **state)
     up();
     const program_result *result = weir("up --data %s --port-base %d "
                                         "--detach",
-        data, port_base + 200);
+        data, ports_free_base());
     assert_int_equal(result->status, CLI_CONFLICT);
     assert_contains(result->err, "weir down --data");
 }
@@ -313,6 +314,6 @@ main(void)
         CASE(a_service_that_fails_its_first_start_ends_the_suite),
     };
 
-    port_base = 20200 + getpid() % 200 * 200 % 20000;
+    port_base = ports_free_base();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

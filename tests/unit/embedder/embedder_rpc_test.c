@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,6 +31,7 @@ static weir_rpc_stub *stub;
 static weir_arena *arena;
 static weir_error error;
 static unsigned calls;
+static char folder[] = "/tmp/weir-embedder-XXXXXX";
 
 static void
 embedded(void *ud, const char *model, weir_code result, uint64_t tokens)
@@ -45,7 +47,7 @@ set_up(void **state)
     const weir_rpc_server_options options = { .addresses = addresses, .address_count = 1 };
     const weir_service_api *api = &embedder_unix_apis[0];
 
-    snprintf(path, sizeof path, "unix:/tmp/embedder-rpc-%d", (int)getpid());
+    snprintf(path, sizeof path, "unix:%s/s", folder);
     config.embedder.query_workers = 1;
     service.config = &config;
     self = (embedder){ .service = &service, .observer = { .embedded = embedded } };
@@ -188,5 +190,12 @@ main(void)
         TEST(a_query_that_finds_no_place_in_the_lane_ends_in_time),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (mkdtemp(folder) == NULL)
+        return 1;
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    char lock[64];
+    snprintf(lock, sizeof lock, "%s/s.lock", folder);
+    unlink(lock);
+    rmdir(folder);
+    return failed;
 }

@@ -18,7 +18,7 @@
 
 #include "common/http/http.h"
 
-enum { DEADLINE_MS = 10000 };
+enum { DEADLINE_MS = 30000 };
 
 static weir_http_server *server;
 static weir_error error;

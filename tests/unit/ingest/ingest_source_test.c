@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -40,6 +41,7 @@ static ingest_source source;
 static weir_buffer body;
 static weir_error error;
 static char path[64];
+static char folder[] = "/tmp/weir-ingest-XXXXXX";
 
 static void
 read_source(void *unused, weir_rpc_call *call, const read_request *request)
@@ -96,7 +98,7 @@ static int
 set_up(void **state)
 {
     memset(&gateway, 0, sizeof gateway);
-    snprintf(path, sizeof path, "unix:/tmp/ingest-source-%d", (int)getpid());
+    snprintf(path, sizeof path, "unix:%s/s", folder);
     runtime = weir_rpc_runtime_create(2);
     descriptors = weir_rpc_descriptors_create();
     assert_int_equal(weir_rpc_descriptors_add(descriptors, weir_descriptor_set(), &error), WEIR_OK);
@@ -191,5 +193,12 @@ main(void)
         TEST(more_than_64_MiB_are_BODY_TOO_LARGE),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (mkdtemp(folder) == NULL)
+        return 1;
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    char lock[64];
+    snprintf(lock, sizeof lock, "%s/s.lock", folder);
+    unlink(lock);
+    rmdir(folder);
+    return failed;
 }

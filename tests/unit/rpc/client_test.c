@@ -293,7 +293,7 @@ closing_a_channel_cancels_what_still_runs_on_it(void **state)
 static bool
 was_shed(int fd)
 {
-    const struct timeval patience = { .tv_sec = 5 };
+    const struct timeval patience = { .tv_sec = PATIENCE_MS / 1000 };
     char byte[64];
     ssize_t size;
 

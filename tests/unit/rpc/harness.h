@@ -40,7 +40,7 @@ typedef Grpc__Testing__StreamingOutputCallResponse output_response;
     } while (0)
 
 /* How long a test waits for what must come. */
-enum { PATIENCE_MS = 10000 };
+enum { PATIENCE_MS = 30000 };
 
 /* A count that other threads raise. */
 typedef struct tally {

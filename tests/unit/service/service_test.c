@@ -26,6 +26,7 @@
 #include "common/rpc/client.h"
 #include "common/wire/descriptors.h"
 #include "grpc/health/v1/health.pb-c.h"
+#include "tests/tools/ports.h"
 #include "weir/internal/v1/service.pb-c.h"
 
 enum { DEADLINE_MS = 30000 };
@@ -290,7 +291,7 @@ a_second_one_on_the_same_folder_is_refused(void **state)
 {
     const int mine = port_base;
 
-    port_base += 200;
+    port_base = ports_free_base();
     const pid_t second = spawn(NULL);
     port_base = mine;
     assert_int_equal(wait_exit(second), 1);
@@ -426,6 +427,7 @@ the_metrics_please_promtool(void **state)
         "weir_rpc_requests_total{method=\"weir.internal.v1.ReconcilerService/GetJournal\","
         "code=\"OK\"} 1");
 
+    page = wait_for_metric("weir_commit_events_count 1");
     assert_in(page, "text/plain; version=0.0.4");
     assert_in(page, "weir_stage_queued{stage=\"reconcile\"} 0");
     assert_in(page, "weir_documents_total{state=\"received\"} 2");
@@ -433,7 +435,6 @@ the_metrics_please_promtool(void **state)
         "weir_attempts_total{stage=\"reconcile\",class=\"transient\",reason=\"TIMEOUT\"} 1");
     assert_in(page, "weir_stage_work_seconds_count{stage=\"reconcile\"} 1");
     assert_in(page, "weir_link_lag_rows{link=\"reconciler-gateway\"} 0");
-    assert_in(page, "weir_commit_events_count 1");
     assert_in(page, "weir_sample_total 0");
     if (access("/usr/bin/promtool", X_OK) != 0)
         return;
@@ -465,7 +466,7 @@ main(void)
         CASE(the_metrics_please_promtool),
     };
 
-    port_base = 20000 + getpid() % 200 * 200;
+    port_base = ports_free_base();
     runtime = weir_rpc_runtime_create(1);
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     weir_rpc_runtime_destroy(&runtime);
