@@ -4,7 +4,8 @@
  *
  * The file (WEIR_TEST_CALLS) holds a call_plan, which the test writes and reads.  One call fails,
  * then none until the next plan.  What libraries allocate is theirs: only calls that stand in the
- * program itself count, so malloc looks where it was called from.
+ * program itself count, so malloc looks where it was called from.  A frame is an allocation of the
+ * program too, made by ZeroMQ for it.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -112,12 +113,14 @@ realloc(void *old, size_t size)
 
 #define REAL(name_) ((__typeof__(&(name_)))dlsym(RTLD_NEXT, #name_))
 
+#define STORE_ERROR "IO error: this call was to fail"
+
 static bool
 store_fails(char **ret_message)
 {
     if (!fails(STORE))
         return false;
-    *ret_message = strdup("IO error: this call was to fail");
+    *ret_message = strdup(STORE_ERROR);
     return true;
 }
 
@@ -161,11 +164,71 @@ rocksdb_get_pinned(rocksdb_t *db, const rocksdb_readoptions_t *options, const ch
         : REAL(rocksdb_get_pinned)(db, options, key, key_size, ret_message);
 }
 
+/* A step that fails: the iterator is at no key, and says why when it is asked. */
+static const rocksdb_iterator_t *broken;
+
+static bool
+step_fails(const rocksdb_iterator_t *iterator)
+{
+    if (!fails(STORE))
+        return false;
+    __atomic_store_n(&broken, iterator, __ATOMIC_RELAXED);
+    return true;
+}
+
+static bool
+is_broken(const rocksdb_iterator_t *iterator)
+{
+    return __atomic_load_n(&broken, __ATOMIC_RELAXED) == iterator;
+}
+
+#define STEP(name_)                                                \
+    EXPORT void rocksdb_iter_##name_(rocksdb_iterator_t *iterator) \
+    {                                                              \
+        if (!step_fails(iterator))                                 \
+            REAL(rocksdb_iter_##name_)(iterator);                  \
+    }
+
+STEP(next)
+STEP(prev)
+STEP(seek_to_first)
+STEP(seek_to_last)
+
+EXPORT void
+rocksdb_iter_seek(rocksdb_iterator_t *iterator, const char *key, size_t key_size)
+{
+    if (!step_fails(iterator))
+        REAL(rocksdb_iter_seek)(iterator, key, key_size);
+}
+
+EXPORT void
+rocksdb_iter_seek_for_prev(rocksdb_iterator_t *iterator, const char *key, size_t key_size)
+{
+    if (!step_fails(iterator))
+        REAL(rocksdb_iter_seek_for_prev)(iterator, key, key_size);
+}
+
+EXPORT unsigned char
+rocksdb_iter_valid(const rocksdb_iterator_t *iterator)
+{
+    return is_broken(iterator) ? 0 : REAL(rocksdb_iter_valid)(iterator);
+}
+
 EXPORT void
 rocksdb_iter_get_error(const rocksdb_iterator_t *iterator, char **ret_message)
 {
-    if (!store_fails(ret_message))
+    if (is_broken(iterator))
+        *ret_message = strdup(STORE_ERROR);
+    else
         REAL(rocksdb_iter_get_error)(iterator, ret_message);
+}
+
+EXPORT void
+rocksdb_iter_destroy(rocksdb_iterator_t *iterator)
+{
+    if (is_broken(iterator))
+        __atomic_store_n(&broken, NULL, __ATOMIC_RELAXED);
+    REAL(rocksdb_iter_destroy)(iterator);
 }
 
 EXPORT void
@@ -173,6 +236,39 @@ rocksdb_flush_wal(rocksdb_t *db, unsigned char is_synced, char **ret_message)
 {
     if (!store_fails(ret_message))
         REAL(rocksdb_flush_wal)(db, is_synced, ret_message);
+}
+
+EXPORT rocksdb_t *
+rocksdb_open_for_read_only(const rocksdb_options_t *options, const char *path,
+    unsigned char fails_on_log, char **ret_message)
+{
+    return store_fails(ret_message)
+        ? NULL
+        : REAL(rocksdb_open_for_read_only)(options, path, fails_on_log, ret_message);
+}
+
+EXPORT rocksdb_checkpoint_t *
+rocksdb_checkpoint_object_create(rocksdb_t *db, char **ret_message)
+{
+    return store_fails(ret_message) ? NULL
+                                    : REAL(rocksdb_checkpoint_object_create)(db, ret_message);
+}
+
+EXPORT void
+rocksdb_checkpoint_create(rocksdb_checkpoint_t *checkpoint, const char *path, uint64_t flush_bytes,
+    char **ret_message)
+{
+    if (!store_fails(ret_message))
+        REAL(rocksdb_checkpoint_create)(checkpoint, path, flush_bytes, ret_message);
+}
+
+EXPORT int
+zmq_msg_init_size(zmq_msg_t *message, size_t size)
+{
+    if (!fails(ALLOCATION))
+        return REAL(zmq_msg_init_size)(message, size);
+    errno = ENOMEM;
+    return -1;
 }
 
 EXPORT int
