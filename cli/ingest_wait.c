@@ -46,9 +46,10 @@ format_stages(const Weir__V1__Pressure *pressure, char *out, size_t size)
     for (size_t i = 0; i < pressure->n_stages && at < size; i++) {
         const Weir__V1__StagePressure *stage = pressure->stages[i];
         const int64_t waiting_count = stage->queued + stage->deferred + stage->parked;
-        if (waiting_count > 0)
-            at += (size_t)snprintf(out + at, size - at, "%s%s %lld", at == 0 ? "" : ", ",
-                cli_stage_name(stage->stage), (long long)waiting_count);
+        if (waiting_count > 0 || stage->away)
+            at += (size_t)snprintf(out + at, size - at, "%s%s %lld%s", at == 0 ? "" : ", ",
+                cli_stage_name(stage->stage), (long long)waiting_count,
+                stage->away ? " (does not answer)" : "");
     }
 }
 

@@ -19,7 +19,7 @@ typedef struct progress {
     size_t done; /* READY or FAILED */
     size_t failed;
     int64_t chunks;   /* made searchable since the start */
-    char stages[128]; /* "chunk 3, embed 40", or "" */
+    char stages[192]; /* "chunk 3, embed 40 (does not answer)", or "" */
     bool waiting;     /* the end is `done`, not `accepted` */
     bool terminal;
     int64_t begun_ms; /* monotonic */

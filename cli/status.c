@@ -1,5 +1,7 @@
 /*
  * status.c - `weir status`: the five services as their supervisor and they themselves see them.
+ *
+ * It ends with 0 only if all five serve, so that a script needs nothing but the exit status.
  */
 #include <string.h>
 #include <unistd.h>
@@ -97,6 +99,31 @@ print_table(const cli *self, const service_view *views)
     cli_table_print(self, table);
 }
 
+/* Says what does not serve and where to look. */
+static cli_exit
+judge(cli *self, const char *data_dir, bool running, const service_view *views)
+{
+    const char *names = "";
+    int away = 0;
+
+    if (!running) {
+        cli_complain("nothing runs on %s; `weir up --data %s` starts it", data_dir, data_dir);
+        return CLI_UNREACHABLE;
+    }
+    for (int i = WEIR_SERVICE_GATEWAY; i < WEIR_SERVICE_COUNT; i++) {
+        if (strcmp(views[i].state, "SERVING") == 0)
+            continue;
+        names = weir_arena_printf(self->arena, "%s%s%s is %s", names, away++ == 0 ? "" : ", ",
+            views[i].name, views[i].state);
+    }
+    if (away == 0)
+        return CLI_OK;
+    cli_complain("%d of %d services do not serve: %s; their last words are in %s/log, and `weir "
+                 "doctor --data %s` looks further",
+        away, WEIR_SERVICE_COUNT - 1, names, data_dir, data_dir);
+    return CLI_ERROR;
+}
+
 cli_exit
 cli_status(cli *self)
 {
@@ -104,7 +131,7 @@ cli_status(cli *self)
     const weir_suite_config *suite = NULL;
     service_view views[WEIR_SERVICE_COUNT] = { 0 };
     suite_ids ids;
-    const cli_exit result = suite_load(self, &config, &suite);
+    cli_exit result = suite_load(self, &config, &suite);
 
     if (result != CLI_OK)
         return result;
@@ -120,9 +147,7 @@ cli_status(cli *self)
         print_json(views);
     else
         print_table(self, views);
-    if (!running)
-        cli_complain("nothing runs on %s; `weir up --data %s` starts it", suite->common.data_dir,
-            suite->common.data_dir);
+    result = judge(self, suite->common.data_dir, running, views);
     weir_config_destroy(&config);
-    return running ? CLI_OK : CLI_UNREACHABLE;
+    return result;
 }

@@ -151,7 +151,7 @@ weir_rpc_call_unref(weir_rpc_call *call)
 static const weir_error *
 final_error(weir_rpc_call *call)
 {
-    if (!call->decided) {
+    if (!call->decided || (call->no_request && call->close_flag != 0)) {
         const bool late = weir_rpc_ms_left(call) == 0;
 
         weir_error_set(&call->error, late ? WEIR_TIMEOUT : WEIR_CANCELLED,
@@ -746,7 +746,8 @@ admit(weir_rpc_call *call, weir_error *reterr)
                   "%s takes a stream of messages: call it over gRPC", call->row->method->path);
     if (call->request != NULL) /* local: decoded by its caller */
         return WEIR_OK;
-    if (call->payload == NULL)
+    call->no_request = call->payload == NULL;
+    if (call->no_request)
         return weir_error_set(reterr, WEIR_UNIMPLEMENTED, "%s takes exactly one request message",
             call->row->method->path); /* what gRPC says of a wrong number of messages */
     return wr_call_check_size(call, call->payload, reterr);
@@ -916,15 +917,6 @@ weir_rpc_header(const weir_rpc_call *call, const char *key, weir_bytes *ret_valu
         return false;
     *ret_value = value;
     return true;
-}
-
-size_t
-weir_rpc_header_count(const weir_rpc_call *call, const char *key)
-{
-    size_t count;
-
-    wr_metadata_find(call->request_headers.metadata, call->request_headers.count, key, &count);
-    return count;
 }
 
 bool

@@ -278,6 +278,7 @@ struct weir_rpc_call {
     bool writable_due;
     bool cancelled;
     bool close_started;
+    bool no_request; /* refused for it: a client that gave up before it had sent one looks alike */
     bool initial_due;
     bool initial_sent;
     bool status_sent;

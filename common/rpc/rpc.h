@@ -211,7 +211,6 @@ bool weir_rpc_is_public(const weir_rpc_call *call);
 bool weir_rpc_is_local(const weir_rpc_call *call);
 /* The value of a request header (lower-case key); false when it is absent **or repeated**. */
 bool weir_rpc_header(const weir_rpc_call *call, const char *key, weir_bytes *ret_value);
-size_t weir_rpc_header_count(const weir_rpc_call *call, const char *key);
 /* The index-th of all request headers, in the order received; false past the last. */
 bool weir_rpc_header_at(const weir_rpc_call *call, size_t index, weir_bytes *ret_key,
     weir_bytes *ret_value);

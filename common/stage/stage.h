@@ -186,8 +186,7 @@ weir_code weir_stage_send(weir_stage *stage, weir_link_kind link, Weir__Internal
     uint64_t *ret_seq, weir_error *reterr) WEIR_MUST_CHECK;
 /* Rows that a link takes now within credit. */
 uint64_t weir_stage_room(const weir_stage *stage, weir_link_kind link);
-/* Greatest acked sequence number of a link that this service sends on. */
-uint64_t weir_stage_acked(const weir_stage *stage, weir_link_kind link);
+/* Where a link stands that this service sends on. */
 void weir_stage_link_status(const weir_stage *stage, weir_link_kind link,
     weir_link_tx_status *ret_status);
 /* The same of a link that this service receives. */

@@ -347,15 +347,6 @@ weir_stage_received_status(const weir_stage *stage, weir_link_kind link,
     weir_link_rx_status_read(stage->rx[link], ret_status);
 }
 
-uint64_t
-weir_stage_acked(const weir_stage *stage, weir_link_kind link)
-{
-    weir_link_tx_status status;
-
-    weir_stage_link_status(stage, link, &status);
-    return status.acked;
-}
-
 void
 weir_stage_settle(weir_stage *stage, weir_link_kind link, uint64_t seq)
 {

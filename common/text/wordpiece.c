@@ -438,9 +438,3 @@ weir_wordpiece_pad_id(const weir_wordpiece *wordpiece)
 {
     return wordpiece->special_id[PAD];
 }
-
-uint32_t
-weir_wordpiece_size(const weir_wordpiece *wordpiece)
-{
-    return wordpiece->size;
-}

@@ -46,6 +46,5 @@ bool weir_wordpiece_next(const weir_wordpiece *wordpiece, weir_bytes text, size_
     weir_word *ret_word);
 
 uint32_t weir_wordpiece_pad_id(const weir_wordpiece *wordpiece);
-uint32_t weir_wordpiece_size(const weir_wordpiece *wordpiece);
 
 #endif

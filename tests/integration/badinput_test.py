@@ -5,9 +5,11 @@ import math
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 import grpc
@@ -320,8 +322,34 @@ class RequestTest(SuiteTest):
 
     def test_unknown_methods(self):
         for path in ("/weir.v1.DocumentService/Nothing", "/weir.v1.Nothing/Get", "/x", "/a/b/c"):
-            refusal = self.refusal(self.client.raw, path, b"")
-            self.assertEqual(refusal.code, "UNIMPLEMENTED", path)
+            for service in SERVICES:
+                client = self.suite.client(service)
+                self.assert_refused("UNIMPLEMENTED", "UNIMPLEMENTED", client.raw, path, b"", says=path)
+            code, _, answer = self.suite.json(path, {})
+            self.assertIn((code, answer["code"]), ((404, "not_found"), (501, "unimplemented")), path)
+
+    def finished(self, code):
+        """How many calls of GetServerInfo ended with the code, by the gateway's count."""
+        line = f'weir_rpc_requests_total{{method="weir.v1.SystemService/GetServerInfo",code="{code}"}} '
+        told = self.suite.admin("gateway", "/metrics")[1].splitlines()
+        return sum(int(float(it[len(line):])) for it in told if it.startswith(line))
+
+    def test_a_call_without_its_message_is_wrong_and_one_given_up_is_cancelled(self):
+        call = self.client.channel.stream_unary("/weir.v1.SystemService/GetServerInfo", harness.raw, harness.raw)
+        before = self.finished("UNIMPLEMENTED"), self.finished("CANCELLED")
+        self.assert_refused("UNIMPLEMENTED", "UNIMPLEMENTED", call, iter(()), says="exactly one request message")
+        wait_for(lambda: self.finished("UNIMPLEMENTED") == before[0] + 1, "the count of wrong calls")
+        over = threading.Event()
+        # While the gateway stands still the call and its end both come; it reads them at once.
+        self.suite.signal("gateway", signal.SIGSTOP)
+        try:
+            future = call.future(iter(lambda: over.wait() and b"", b""), timeout=0.5)
+            self.assertEqual(future.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+        finally:
+            self.suite.signal("gateway", signal.SIGCONT)
+            over.set()
+        wait_for(lambda: self.finished("CANCELLED") == before[1] + 1, "the count of calls given up")
+        self.assertEqual(self.finished("UNIMPLEMENTED"), before[0] + 1)
 
     def test_inner_methods_are_not_for_clients(self):
         for service in SERVICES:

@@ -1,6 +1,8 @@
 """The path of a document through the real programs: every RPC of this version, seen by a client."""
 
 import base64
+import os
+import re
 import signal
 import threading
 import time
@@ -11,16 +13,8 @@ import grpc
 import harness
 from harness import MESSAGES, MODEL, PATIENCE, SuiteTest, outcome_name, stage_name, state_name, wait_for
 
-# Of these the descriptors exist and the handlers do not.
-LATER_UNARY = {
-    "UpdateCollection": {"collection": {"collection_id": "x"}},
-    "DeleteCollection": {"collection_id": "x"},
-    "BatchGetDocuments": {"collection_id": "x", "document_ids": ["a"]},
-    "UpdateDocument": {"document": {"collection_id": "x", "document_id": "a"}},
-    "DeleteDocuments": {"collection_id": "x", "document_ids": ["a"]},
-    "BatchSearch": {},
-    "ExplainMiss": {"document_id": "a"},
-}
+REPOSITORY = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+PUBLIC = [path for path in MESSAGES.methods if path.startswith("/weir.v1.")]
 LONG = "\n\n".join(
     f"Paragraph {number} speaks of barrel{number}, wheel{number} and river{number}. " * 12 for number in range(40)
 )
@@ -646,17 +640,29 @@ class ServerTest(SuiteTest):
         self.assertEqual([name for name, model in models.items() if model.is_default], [MODEL])
         self.assertTrue(models[MODEL].fingerprint)
 
-    def test_what_comes_later_is_unimplemented(self):
-        for name, fields in LATER_UNARY.items():
-            with self.subTest(name):
-                refusal = self.refusal(self.client.call, name, **fields)
-                self.assertEqual((refusal.code, refusal.reason), ("UNIMPLEMENTED", "UNIMPLEMENTED"), refusal)
-        for name, request in (
-            ("UploadDocument", iter([self.client.request("UploadDocument", data=b"x")])),
-        ):
-            with self.subTest(name):
-                refusal = self.refusal(self.client.stream, name, request)
-                self.assertEqual(refusal.code, "UNIMPLEMENTED", refusal)
+    def answer_to_nothing(self, path):
+        """The code of a call with an empty message, or a stream of none: OK once anything comes."""
+        _, client_streaming, server_streaming = MESSAGES.methods[path]
+        empty = self.client.request(path)
+        try:
+            answer = self.client.stub(path)(iter(()) if client_streaming else empty, timeout=PATIENCE)
+            if server_streaming:
+                next(answer, None)
+                answer.cancel()
+            return "OK"
+        except grpc.RpcError as error:
+            refusal = harness.Refusal(error)
+            self.assertEqual(refusal.domain, "weir.dev", (path, refusal))
+            return refusal.code
+
+    def test_what_comes_later_is_unimplemented_and_the_readme_lists_it(self):
+        codes = {path: self.answer_to_nothing(path) for path in PUBLIC}
+        self.assertLessEqual(set(codes.values()), {"OK", "INVALID_ARGUMENT", "UNIMPLEMENTED"}, codes)
+        with open(os.path.join(REPOSITORY, "README.md"), encoding="utf-8") as stream:
+            section = re.search(r"## What answers UNIMPLEMENTED\n(.*?)\n## ", stream.read(), re.S).group(1)
+        listed = re.findall(r"`([A-Z][A-Za-z]+)`", section)
+        later = [path.split("/")[-1] for path, code in codes.items() if code == "UNIMPLEMENTED"]
+        self.assertEqual(sorted(listed), sorted(later))
 
     def test_every_service_is_serving_and_reflects(self):
         for service in harness.SERVICES:
@@ -771,6 +777,21 @@ class JsonTest(SuiteTest):
         self.assertEqual(code, 200)
         code, _, answer = self.post("DocumentService/DeleteDocument", {"collectionId": name, "documentId": "d"})
         self.assertEqual((code, answer["document"]["state"]), (200, "DOCUMENT_STATE_DELETED"))
+
+    def test_every_unary_method_answers_in_json_and_a_stream_says_where_to_go(self):
+        for path in PUBLIC:
+            with self.subTest(path):
+                code, headers, answer = self.suite.json(path, {})
+                self.assertTrue(headers["content-type"].startswith("application/json"))
+                if any(MESSAGES.methods[path][1:]):
+                    self.assertEqual((code, answer["code"]), (501, "unimplemented"))
+                    self.assertIn("use gRPC", answer["message"])
+                elif code == 501:
+                    self.assertIn("does not have", answer["message"])
+                elif code != 200:
+                    self.assertEqual((code, answer["code"]), (400, "invalid_argument"), answer)
+                    types = [detail["type"] for detail in answer["details"]]
+                    self.assertEqual(types, ["google.rpc.ErrorInfo", "google.rpc.BadRequest"])
 
     def test_the_path_of_a_document_in_rest(self):
         name = f"rest-{time.monotonic_ns()}"

@@ -2,14 +2,19 @@
 
 import json
 import os
+import pty
+import re
+import select
 import signal
 import subprocess
 import tempfile
+import time
 
 import grpc
 from harness import MODEL, PATIENCE, WEIR, OwnSuiteTest, SuiteTest, main, state_name, wait_for
 
 ESCAPE = "red\x1b[31m\nline"
+HELD = rb" \[embed \d+ \(does not answer\)\], 0.0 files/s, ETA \?"  # of an ingest whose embedder stands still
 
 
 class ProgramTest(SuiteTest):
@@ -143,6 +148,62 @@ class ProgramTest(SuiteTest):
             self.assertRegex(line, r"^complete -c weir -n (\w+|'[^']*')( -[a-z] [\w-]+| -r)*( -d '([^'\\]|\\.)*')?$")
         self.assertIn("bashcompinit", self.says(0, "complete -o default", "completion", "zsh"))
         self.says(2, "give bash, zsh or fish", "completion", "tcsh")
+
+    def begin_ingest(self, name, terminal=None, **environment):
+        return subprocess.Popen(
+            [WEIR, "ingest", self.folder, "-c", name, "--wait", "--address", self.suite.grpc_address()],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE if terminal is None else terminal,
+            env={**os.environ, **environment},
+        )
+
+    @staticmethod
+    def read_until(stream, pattern):
+        """What comes from the descriptor up to the pattern, or to its end."""
+        seen, until = b"", time.monotonic() + PATIENCE
+        while not re.search(pattern, seen):
+            if not select.select([stream], [], [], max(0, until - time.monotonic()))[0]:
+                raise AssertionError(f"no {pattern} in {seen}")
+            try:
+                part = os.read(stream, 1 << 16)
+            except OSError:  # the other side of a terminal is closed
+                part = b""
+            seen += part
+            if not part:
+                break
+        return seen
+
+    def ingest_while_the_embedder_stands_still(self, pattern, **options):
+        """What `weir ingest` shows until the pattern, and its process, with the embedder at work again."""
+        name = self.collection()
+        for number in range(5):
+            self.write(f"{number}.txt", f"words of file {number}".encode())
+        terminal, side = pty.openpty() if options.pop("terminal") else (None, None)
+        self.suite.signal("embedder", signal.SIGSTOP)
+        try:
+            begun = self.begin_ingest(name, side, **options)
+            shown = self.read_until(terminal or begun.stderr.fileno(), pattern)
+        finally:
+            self.suite.signal("embedder", signal.SIGCONT)
+            if side:
+                os.close(side)
+        shown += self.read_until(terminal or begun.stderr.fileno(), b"nothing more comes")
+        self.assertIn(b"5 files: 5 accepted, 0 unchanged, 0 refused; 5 READY", begun.communicate(timeout=PATIENCE)[0])
+        if terminal:
+            os.close(terminal)
+        return shown
+
+    def test_progress_is_a_bar_on_a_terminal(self):
+        held = rb"\r\x1b\[K\[ +\] 5/5 files accepted, 0 done, 0 failed, 0 chunks" + HELD
+        shown = self.ingest_while_the_embedder_stands_still(held, terminal=True)
+        self.assertRegex(shown, rb"\[#{24}\] 5/5 files accepted, 5 done, 0 failed, 5 chunks, [0-9.]+ files/s\r\n")
+
+    def test_progress_is_plain_lines_when_piped_or_without_colour(self):
+        held = rb"weir: 5/5 files accepted, 0 done, 0 failed, 0 chunks" + HELD + rb"\r?\n"
+        for options in ({"terminal": False}, {"terminal": True, "NO_COLOR": "1"}):
+            with self.subTest(options):
+                shown = self.ingest_while_the_embedder_stands_still(held, **options)
+                self.assertIn(b"5/5 files accepted, 5 done", shown)
+                self.assertNotIn(b"\x1b", shown)
 
     def test_an_interrupted_ingest_goes_on_where_it_stopped(self):
         name = self.collection()

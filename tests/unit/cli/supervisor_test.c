@@ -173,6 +173,24 @@ a_killed_service_comes_back_at_once(void **state)
         before.services[WEIR_SERVICE_GATEWAY].pid);
 }
 
+static void
+a_status_is_no_success_while_a_service_does_not_serve(void **state)
+{
+    const int64_t until_ms = weir_clock_mono_ms() + DEADLINE_MS;
+
+    up();
+    const pid_t embedder = ids_now().services[WEIR_SERVICE_EMBEDDER].pid;
+    assert_int_equal(kill(embedder, SIGSTOP), 0);
+    const program_result *result = weir("status --data %s -o json", data);
+    kill(embedder, SIGCONT);
+    assert_int_equal(result->status, CLI_ERROR);
+    assert_contains(result->out, "\"state\":\"NOT_SERVING\"");
+    assert_contains(result->err, "1 of 5 services do not serve: embedder is NOT_SERVING");
+    assert_contains(result->err, "weir doctor --data");
+    while (weir("status --data %s", data)->status != 0)
+        assert_true(weir_clock_mono_ms() < until_ms);
+}
+
 /* The time in milliseconds until the service has another process. */
 static int64_t
 kill_and_wait(weir_service_id id)
@@ -305,6 +323,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(it_starts_says_how_it_is_and_ends),
         CASE(a_killed_service_comes_back_at_once),
+        CASE(a_status_is_no_success_while_a_service_does_not_serve),
         CASE(a_service_that_falls_again_waits),
         CASE(services_die_with_their_supervisor_and_a_new_one_starts),
         CASE(a_second_suite_on_the_same_folder_is_a_conflict),

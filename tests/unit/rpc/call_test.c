@@ -836,8 +836,7 @@ want_key(weir_rpc_call *call, void *context, weir_error *reterr)
     if (weir_rpc_is_public(call))
         return WEIR_OK;
     if (!weir_rpc_header(call, "authorization", &value))
-        return weir_error_set(reterr, WEIR_UNAUTHENTICATED, "%zu authorization headers",
-            weir_rpc_header_count(call, "authorization"));
+        return weir_error_set(reterr, WEIR_UNAUTHENTICATED, "not one authorization header");
     weir_rpc_call_set_principal(call, weir_strdup("tenant"), weir_free);
     return WEIR_OK;
 }

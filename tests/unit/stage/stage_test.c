@@ -510,13 +510,16 @@ a_row_is_acknowledged_when_it_is_settled(void **state)
 static void
 a_row_sent_is_of_the_present_era_and_time(void **state)
 {
+    weir_link_tx_status status;
+
     send_row("d", 3);
     RIG_OK(rig_run(&r, error));
     assert_int_equal(rig_out(&r, OUT, 0)->era, 3);
     assert_int_equal(rig_out(&r, OUT, 0)->handed_over_ms, r.now_ms);
     assert_true(core.news & WEIR_LINK_NEWS_ACKED);
     assert_true(core.news & WEIR_LINK_NEWS_OPENED);
-    assert_int_equal(weir_stage_acked(r.stage, OUT), 1);
+    weir_stage_link_status(r.stage, OUT, &status);
+    assert_int_equal(status.acked, 1);
 }
 
 static void
