@@ -5,14 +5,16 @@ RocksDB and ZeroMQ are the real ones.  What counts (calls.c): an allocation that
 malloc, calloc, realloc or as the frame of a link, but not what RocksDB, gRPC or ZeroMQ need inside; a call of RocksDB
 that can say it failed; a send of a frame.  What must come of it: an allocation that fails ends the process with the
 line assert.failed (CONTRIBUTING.md), a frame that has no memory is not sent; a store that fails is an answer to who
-asked, or ends the service in order with the reason in its log; a send that fails is made again.
+asked, or ends the service in order with the reason in its log; a send that fails is made again, by the pump or, were
+the frame lost, by the link.
 
 SampledTest takes N by chance while clients work; WEIR_SEED picks the run, WEIR_FAULTS says how many for each service,
 kind and phase, WEIR_DOCUMENTS how much work there is.
 
 EveryTest takes N = 1, 2, ... until the service makes fewer calls than that, several times in a row, for each service,
-kind and phase.  A pass is one start of the service, with work that waits for it, or one fixed round of work; its other
-end is that everything it asked for is over and no link has anything left.  Threads may change places between two
+kind and phase.  A pass is one start of the service, with work that waits for it, one fixed round of work, one end of it
+in the middle of work and the start after, or one backup; it is over when all that was asked for is, no link has
+anything left, and what was there before is found as it was.  Threads may change places between two
 passes, so the Nth call of one need not be that of another; no N is left out.  WEIR_SERVICE, WEIR_KIND and WEIR_PHASE
 (words with commas) take a part of the groups, WEIR_FROM and WEIR_TO a part of each, WEIR_JOBS says how many groups run
 at a time.
@@ -23,8 +25,10 @@ import concurrent.futures
 import os
 import random
 import re
+import shutil
 import signal
 import struct
+import subprocess
 import sys
 import time
 
@@ -38,10 +42,11 @@ FAULTS = int(os.environ.get("WEIR_FAULTS", "2"))
 DOCUMENTS = int(os.environ.get("WEIR_DOCUMENTS", str(FAULTS * 400)))
 KINDS = {"allocation": 1, "store": 2, "send": 3}
 # The largest N: how far a start goes, and what a few documents make.
-REACH = {("start", "allocation"): 1500, ("start", "store"): 60, ("start", "send"): 4,
-         ("work", "allocation"): 4000, ("work", "store"): 200, ("work", "send"): 40}
+REACH = {("start", "allocation"): 1500, ("start", "store"): 30, ("start", "send"): 4,
+         ("work", "allocation"): 4000, ("work", "store"): 60, ("work", "send"): 40}
 PLAN = struct.Struct("=4Q")
 REACHED_S = 2.0  # a call that is not made by then may not come at all
+PHASES = ("start", "work", "end", "backup")
 NEVER = 1 << 62
 SETTINGS = ("gateway.status_interval_ms=200",)  # a service that is back is told of the era soon
 MISSES = 3  # passes in a row without the Nth call that end a group
@@ -225,7 +230,7 @@ class Group:
         self.client = test.collection(self.suite.up())
         self.round = Round(self.suite)
         self.ends = collections.Counter()
-        self.passes = self.failed = self.last = 0
+        self.passes = self.failed = self.last = self.count = 0
         self.longest = (0.0, 0)
 
     def leave_models_out(self):
@@ -270,22 +275,26 @@ class Group:
         """A pass in which the Nth call fails: whether it was made; of the pass in which none fails, the calls."""
         began, before = time.monotonic(), self.suite.failed(self.service)
         self.passes += 1
+        self.count = 0
         logged = len(self.suite.log_of(self.service))
         self.suite.ends.clear()
-        if self.phase == "start":
-            self.start(nth, f"s{self.passes}")
-        else:
-            self.suite.arm(self.service, self.kind, nth)
-            self.round.run_once(f"r{self.passes}")
+        getattr(self, self.phase)(nth, f"p{self.passes}")
         self.suite.wait_serving(timeout=PASS_S)
         self.test.quiet(self.suite)
-        count = self.suite.plan(self.service)[2]
-        self.suite.arm(self.service, "none", 0)
+        self.disarm()
         made = self.suite.failed(self.service) > before
         self.look_at_end(made, self.suite.log_of(self.service)[logged:])
         self.round.look_again("first")
         self.longest = max(self.longest, (time.monotonic() - began, nth))
-        return count if nth == NEVER else made
+        return self.count if nth == NEVER else made
+
+    def disarm(self):
+        self.count += self.suite.plan(self.service)[2]
+        self.suite.arm(self.service, "none", 0)
+
+    def work(self, nth, name):
+        self.suite.arm(self.service, self.kind, nth)
+        self.round.run_once(name)
 
     def start(self, nth, document):
         """The document waits for the start, or the start of the gateway finds it not done."""
@@ -296,12 +305,52 @@ class Group:
         if self.service != "gateway":
             self.round.accept(document)
         self.suite.begin(self.service)
+        self.wait_ready(document)
+
+    def end(self, nth, document):
+        """The service drains while the document is under way, and a start follows."""
+        self.suite.let_end(self.service)
+        if self.service == "gateway":
+            self.round.accept(document)
+        self.suite.arm(self.service, self.kind, nth)
+        if self.service != "gateway":
+            self.round.accept(document)
+        self.suite.stop(self.service)
+        self.disarm()
+        self.suite.begin(self.service)
+        self.wait_ready(document)
+
+    def backup(self, nth, name):
+        """Repeated, each time to another folder, until it says that it is whole; then it is."""
+        self.suite.arm(self.service, self.kind, nth)
+        folder = harness.wait_for(lambda: self.back_up(name), "a backup", PASS_S)
+        self.disarm()
+        done = self.weir("restore", folder, "--verify")
+        assert done.returncode == 0, f"a backup that was whole is not: {done.stdout}"
+        shutil.rmtree(folder)
+
+    def back_up(self, name):
+        folder = f"{self.suite.data}-backup-{name}-{time.monotonic_ns()}"
+        self.test.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        if self.weir("backup", folder, "--data", self.suite.data).returncode == 0:
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    @staticmethod
+    def weir(*words):
+        return subprocess.run(
+            [harness.WEIR, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, timeout=PASS_S, check=False,
+        )
+
+    def wait_ready(self, document):
         ended = self.round.wait_for_end(None, document)
         assert ended == "READY", f"{document} ended {ended}"
 
     def look_at_end(self, made, log):
         """How the service ended by itself, if it did, and what it said."""
-        ends = self.suite.ends.pop(self.service, [])
+        ends = [end for end in self.suite.ends.pop(self.service, []) if end != 0 or self.phase != "end"]
         assert not self.suite.ends, f"others ended: {dict(self.suite.ends)}"
         assert len(ends) <= made, f"it ended {ends}, and {made} call failed"
         end = ends[0] if ends else None
@@ -329,7 +378,7 @@ class EveryTest(ChaosTest):
     def test_every_nth_call_fails(self):
         groups = [
             (service, kind, phase)
-            for phase in chosen("WEIR_PHASE", ("start", "work"))
+            for phase in chosen("WEIR_PHASE", PHASES)
             for kind in chosen("WEIR_KIND", tuple(KINDS))
             for service in chosen("WEIR_SERVICE", harness.SERVICES)
         ]
