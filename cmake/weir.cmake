@@ -85,6 +85,10 @@ function(weir_program name)
     target_link_libraries(${name} PRIVATE weir_${used})
   endforeach()
   target_link_libraries(${name} PRIVATE ${ARG_EXTERNAL})
+  # Sanitizers bring an allocator of their own.  Named before the archives that call it, so not only as needed.
+  if(NOT WEIR_SANITIZE)
+    target_link_options(${name} PRIVATE LINKER:--push-state,--no-as-needed,-ljemalloc,--pop-state)
+  endif()
 endfunction()
 
 # weir_test(module/name USES ...): build tests/unit/module/name.c, run it by ctest with the label `module`.

@@ -5,7 +5,6 @@
  * the runtime is destroyed after every server and channel.
  */
 #include <dlfcn.h>
-#include <malloc.h>
 
 #include "common/rpc/internal.h"
 
@@ -62,20 +61,6 @@ log_core(gpr_log_func_args *line)
 #endif
 
 /*
- * glibc gives memory back to the kernel above 128 KiB of free heap, and an arena that grows and
- * goes with each request makes it do so all the time: 884 us for a request of 100 vectors in place
- * of 30 us.  Blocks above 128 KiB it maps one by one, and to touch them anew was a third of the
- * indexer's work; setting the one threshold ends glibc's own raising of the other.
- */
-static void
-keep_heap(void)
-{
-    mallopt(M_TRIM_THRESHOLD, 64 << 20);
-    mallopt(M_MMAP_THRESHOLD, 8 << 20);
-    mallopt(M_TOP_PAD, 1 << 20);
-}
-
-/*
  * Debian builds the core with the assertions of its mutexes on: each lock then searches a graph of
  * all locks for a cycle, a tenth of what a call costs.  The switch is an exported C++ function,
  * whose name carries the version of the library; one with another name goes on searching.
@@ -99,7 +84,6 @@ weir_rpc_runtime_create(unsigned pollers)
     weir_rpc_runtime *runtime = weir_alloc_zero(1, sizeof *runtime);
 
     weir_assert(pollers <= WR_POLLERS_MAX);
-    keep_heap();
     wr_thread_prepare();
     wr_accept_prepare();
 #ifdef WEIR_HAVE_GPR_LOG

@@ -6,7 +6,6 @@
  * next start is the normal path.
  */
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -82,6 +81,10 @@ late(int signal_number)
 }
 
 /* A record that a start cannot read is out of the way at the next one; there may be several. */
+/* The allocator reads it before anything runs: few heaps, and a thread that gives back what was not
+ * used for some seconds (of the embedder the parsed graph's memory). */
+__attribute__((visibility("default"))) const char *malloc_conf = "narenas:4,background_thread:true";
+
 static weir_code
 start(weir_service *service, weir_error *reterr)
 {
@@ -107,7 +110,6 @@ run(weir_service *service, const service_arguments *arguments)
         return SERVICE_EXIT_FAILED;
     umask(077);
     raise_open_files();
-    mallopt(M_ARENA_MAX, 4);
     if (start(service, &error) != WEIR_OK)
         return SERVICE_EXIT_FAILED;
     weir_log(WEIR_LOG_INFO, "service.started", WEIR_STR("version", WEIR_VERSION),

@@ -5,7 +5,6 @@
  * what happens once (a call, an attempt, a round) is counted where it happens.
  */
 #include <dirent.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>

@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <onnxruntime/onnxruntime_c_api.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -220,7 +219,6 @@ load_network(embedder_onnx *self, const weir_model *model, weir_error *reterr)
     if (code == WEIR_OK)
         code = create_session(self, &file, reterr);
     (void)munmap(file.data, file.size);
-    (void)malloc_trim(0); /* the parsed graph's memory, 25 MB */
     return code;
 }
 

@@ -323,7 +323,8 @@ def main():
     if "--write" in sys.argv:
         revision = run("git", "rev-parse", "--short", "HEAD", check=False).strip()
         text = (f"# Benchmarks\n\n`make bench` on {os.cpu_count()} shared cores, revision {revision}. "
-                "Trust ratios, not absolutes.\n\n")
+                "Trust ratios, not absolutes. "
+                "The raw limits have weir's allocator (jemalloc) too.\n\n")
         also = ("\nHow cost grows with the number of documents: [GROWTH.md](GROWTH.md). "
                 "The same job on what others use: [PEERS.md](PEERS.md). "
                 "What limits, and what was tried: [LIMITS.md](LIMITS.md).\n")
