@@ -5,7 +5,7 @@
  * over PUSH/PULL and acknowledged by cursor.  weir_link_tx is the sender's end, weir_link_rx the
  * receiver's.  Both are state machines over the store: bytes of frames and a clock come in, bytes
  * of frames go out, and every durable change goes into the batch of the caller's round.
- * ARCHITECTURE.md names the rules R1..R11; tests/model/link.pml models them.
+ * PROTOCOLS.md names the rules R1..R11; tests/model/link.pml models them.
  *
  * Keys, in sort order (integers big-endian):
  *   'a'                                     IdentityRecord

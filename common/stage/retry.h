@@ -1,7 +1,7 @@
 /*
  * retry.h - what a failure of each class costs, when the next try is, and what ends the trying.
  *
- * One table (retry.c, printed in ARCHITECTURE.md) decides it for all stages; work.c, the embedder's
+ * One table (retry.c, printed in PROTOCOLS.md) decides it for all stages; work.c, the embedder's
  * breaker, the journal's readers and the metrics ask it and decide nothing themselves.  Pure: the
  * caller supplies counts, times and randomness.
  */

@@ -210,3 +210,24 @@ def check_text(path, text):
         if suffix in (".c", ".h", ".cc") and BROKEN_PICTURE.search(line):
             problems.append((number, "a picture that the formatter has broken: keep its lines within the columns"))
     return problems
+
+
+FIVE_MINUTES = 1250  # words, at 250 a minute
+
+
+def check_architecture(text, exists, folders):
+    """ARCHITECTURE.md is read in five minutes, names nothing that is not there, and leaves no folder out."""
+    found = []
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    words = re.findall(r"[A-Za-z0-9][^\s|]*", prose)
+    if len(words) > FIVE_MINUTES:
+        found.append((None, f"{len(words)} words, more than the {FIVE_MINUTES} of five minutes: move rules to PROTOCOLS.md"))
+    for number, line in enumerate(text.splitlines(), 1):
+        for path in re.findall(r"`([a-z]+/[A-Za-z0-9_./-]+)`", line):
+            if not exists(path):
+                found.append((number, f"names {path}, which is not there"))
+    named = set(re.findall(r"`([a-z]+(?:/[a-z]+)?)`", text))
+    tests = {f"tests/{word}" for line in text.splitlines() if line.startswith("| `tests`")
+             for word in re.findall(r"[a-z]+", line)}
+    found += [(None, f"says nothing of {folder}") for folder in sorted(set(folders) - named - tests)]
+    return found

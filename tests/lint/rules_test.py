@@ -60,6 +60,21 @@ class Calls(unittest.TestCase):
         self.assertTrue(rules.check_calls("common/base/x.c", "n = atoi(text);\n"))
 
 
+class Architecture(unittest.TestCase):
+    def check(self, text, folders=()):
+        return messages(rules.check_architecture(text, lambda path: path == "common/base/error.h", folders))
+
+    def test_it_is_read_in_five_minutes(self):
+        self.assertEqual(self.check("word | -- " * 1250 + "```\n"), "")
+        self.assertIn("1251 words", self.check("word " * 1251))
+
+    def test_what_it_names_is_there_and_what_is_there_is_named(self):
+        text = "`common/base/error.h`, `common/base`\n| `tests` | sim, power (cuts) |\n"
+        self.assertEqual(self.check(text.replace(", `common/base`", ""), ["tests/sim", "tests/power"]), "")
+        self.assertIn("names common/base, which is not there", self.check(text))
+        self.assertIn("says nothing of tests/fuzz", self.check(text, ["tests/sim", "tests/fuzz"]))
+
+
 class Sizes(unittest.TestCase):
     def function(self, body_lines):
         return "int\nlong_one(int a,\n    int b)\n{\n" + "    a++;\n" * body_lines + "}\n"

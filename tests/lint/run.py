@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Apply one check to the tree:  tests/lint/run.py CHECK   (arrows, third-party, calls, functions, comments, text,
-protos, format, config, reference).  Prints file:line: message and fails if there is any; 77 means skipped."""
+architecture, protos, format, config, reference).  Prints file:line: message and fails if there is any; 77 means skipped."""
 
 import os
 import statistics
@@ -70,6 +70,17 @@ def lint_format():
     return [(place, None, "is not laid out by .clang-format: run 'make format'") for place in places]
 
 
+def lint_architecture():
+    """ARCHITECTURE.md agrees with the tree."""
+    folders = [
+        os.path.join(top, name) for top in ("common", "services", "tests") for name in os.listdir(os.path.join(ROOT, top))
+        if os.path.isfile(os.path.join(ROOT, top, name, "CMakeLists.txt"))
+    ]
+    there = ["cli", "ops", "tools"] + folders
+    found = rules.check_architecture(read("ARCHITECTURE.md"), lambda path: os.path.exists(os.path.join(ROOT, path)), there)
+    return [("ARCHITECTURE.md", line, message) for line, message in found]
+
+
 def lint_protos():
     found = protos.check_tree(os.path.join(ROOT, "proto"))
     return [(f"proto/{name}" if name else "proto", None, message) for name, message in found]
@@ -110,6 +121,7 @@ CHECKS = {
     "third-party": lambda: apply(rules.check_third_party, product()),
     "calls": lambda: apply(rules.check_calls, product()),
     "functions": lint_functions,
+    "architecture": lint_architecture,
     "comments": lambda: apply(rules.check_header_comment, product() + tree("tests")),
     "text": lint_text,
     "protos": lint_protos,

@@ -1,4 +1,4 @@
-/* One link A -> B, ARCHITECTURE.md R1..R5, R8, RESET. Channels lose, duplicate, reorder and delay; A may crash, be rolled back or wiped, B wiped.
+/* One link A -> B, PROTOCOLS.md R1..R5, R8, RESET. Channels lose, duplicate, reorder and delay; A may crash, be rolled back or wiped, B wiped.
    Configurations: -DROLLBACKS=n -DWIPES_A=n -DWIPES_B=n -DCRASHES=n -DROWS=n (rows that A commits before a RESET). One fault kind at a time is checked, and pairs.
    A crash of B is a loss of messages: all that B keeps is durable, one batch is one atomic step (the mutants that break this have their own crash).
    boot is unique per start (n); first_of[n] and line_of[n] stand for the list `starts` that a HELLO carries. Ghosts: settled, base, pend. */

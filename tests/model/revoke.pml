@@ -1,4 +1,4 @@
-/* The end of a document: gateway (G), stages, indexer (I), reconciler (R); ARCHITECTURE.md "one register, and revoke" and "the era". One document, up to ACCEPTS contents and DELETES deletes.
+/* The end of a document: gateway (G), stages, indexer (I), reconciler (R); PROTOCOLS.md "The end of a document". One document, up to ACCEPTS contents and DELETES deletes.
    Every step changes durable state and every budget is bounded, so the state graph has no cycle: progress is checked where nothing more can happen (timeout in Monitor), which is weak fairness.
    Rows are never consumed (delivery at least once, as late as you like); a stage may hold a row for ever; a row of a lower era is dropped when I is seeded with the new era.
    Budgets: -DACCEPTS -DDELETES -DWIPE_I -DWIPE_R -DWIPE_E -DRETRIES (client) -DREQUEUES (R) -DHOLDS; -DPARTS: a revision is two rows (staging key). */
