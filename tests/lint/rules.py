@@ -221,7 +221,7 @@ def check_architecture(text, exists, folders):
     prose = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
     words = re.findall(r"[A-Za-z0-9][^\s|]*", prose)
     if len(words) > FIVE_MINUTES:
-        found.append((None, f"{len(words)} words, more than the {FIVE_MINUTES} of five minutes: move rules to PROTOCOLS.md"))
+        found.append((None, f"{len(words)} words, and five minutes have {FIVE_MINUTES}: move rules to PROTOCOLS.md"))
     for number, line in enumerate(text.splitlines(), 1):
         for path in re.findall(r"`([a-z]+/[A-Za-z0-9_./-]+)`", line):
             if not exists(path):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Apply one check to the tree:  tests/lint/run.py CHECK   (arrows, third-party, calls, functions, comments, text,
-architecture, protos, format, config, reference).  Prints file:line: message and fails if there is any; 77 means skipped."""
+architecture, protos, format, config, reference).  Prints file:line: message and fails if there is any; 77: skipped."""
 
 import os
 import statistics
@@ -72,12 +72,13 @@ def lint_format():
 
 def lint_architecture():
     """ARCHITECTURE.md agrees with the tree."""
-    folders = [
-        os.path.join(top, name) for top in ("common", "services", "tests") for name in os.listdir(os.path.join(ROOT, top))
-        if os.path.isfile(os.path.join(ROOT, top, name, "CMakeLists.txt"))
-    ]
-    there = ["cli", "ops", "tools"] + folders
-    found = rules.check_architecture(read("ARCHITECTURE.md"), lambda path: os.path.exists(os.path.join(ROOT, path)), there)
+    there = {os.path.dirname(path) for path in tree("common", "services", "tests", suffixes=(".txt",))
+             if path.count("/") == 2 and path.endswith("/CMakeLists.txt")} | {"cli", "ops", "tools"}
+
+    def exists(path):
+        return os.path.exists(os.path.join(ROOT, path))
+
+    found = rules.check_architecture(read("ARCHITECTURE.md"), exists, there)
     return [("ARCHITECTURE.md", line, message) for line, message in found]
 
 

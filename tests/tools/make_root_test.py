@@ -7,6 +7,7 @@ prerequisite is told what to type.
 """
 
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ MAKE_ROOT = os.path.join(REPOSITORY, "tools", "root", "make-root")
 # A bootstrap that makes the folders that a real one makes, then does what the test asks for.
 DEBOOTSTRAP = """#!/bin/sh
 mkdir -p "$3/etc/apt" "$3/usr/sbin" "$3/proc" "$3/dev" "$3/etc/ssl/certs"
-echo started >>"$FAKES/bootstraps"
+echo "$*" >>"$FAKES/bootstraps"
 if [ -n "${BOOTSTRAP_DOES:-}" ]; then eval "$BOOTSTRAP_DOES"; fi
 """
 QUIET = "#!/bin/sh\nexit 0\n"
@@ -63,8 +64,9 @@ class MakeRootTest(unittest.TestCase):
         return {**os.environ, "PATH": f"{self.fakes}:{os.environ['PATH']}", "FAKES": self.fakes,
                 "WEIR_ROOTS": self.roots, "WEIR_MIRROR": "http://mirror.invalid/debian", "BOOTSTRAP_DOES": does}
 
-    def make(self, does=""):
-        done = subprocess.run([MAKE_ROOT, "--root"], env=self.environment(does), stdout=subprocess.PIPE,
+    def make(self, does="", script=MAKE_ROOT, **environment):
+        environment = {**self.environment(does), **environment}
+        done = subprocess.run([script, "--root"], env=environment, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
         return done.returncode, done.stdout
 
@@ -86,6 +88,33 @@ class MakeRootTest(unittest.TestCase):
         self.assertIn("trixie", self.whole())
         self.assertEqual(self.make(), (0, ""))
         self.assertEqual(self.bootstraps(), 1)
+
+    def test_a_changed_list_of_packages_is_another_root(self):
+        copied = os.path.join(self.folder, "tools", "root")
+        shutil.copytree(os.path.dirname(MAKE_ROOT), copied)
+        script = os.path.join(copied, "make-root")
+        self.assertEqual(self.make(script=script)[0], 0)
+        first = os.readlink(os.path.join(self.roots, "trixie"))
+        with open(os.path.join(copied, "packages.txt"), "a", encoding="utf-8") as stream:
+            stream.write("# a comment changes nothing\n")
+        self.assertEqual(self.make(script=script), (0, ""))
+        with open(os.path.join(copied, "packages.txt"), "a", encoding="utf-8") as stream:
+            stream.write("one-more\n")
+        self.assertEqual(self.make(script=script)[0], 0)
+        self.assertEqual(self.bootstraps(), 2)
+        self.assertNotEqual(os.readlink(os.path.join(self.roots, "trixie")), first)
+
+    def test_the_mirror_is_the_one_that_the_host_is_configured_with(self):
+        name = platform.freedesktop_os_release()
+        if name.get("ID") != "debian":
+            self.skipTest("this host has no mirror of Debian's")
+        own = name["VERSION_CODENAME"]
+        self.fake("apt-get", f"""#!/bin/sh
+[ "$1" != indextargets ] || printf '%s\\n' 'http://other.invalid/debian {own}-updates' 'http://own.invalid/debian {own}'
+""")
+        self.assertEqual(self.make(WEIR_MIRROR="")[0], 0)
+        with open(os.path.join(self.fakes, "bootstraps"), encoding="utf-8") as stream:
+            self.assertRegex(stream.read(), r"trixie \S+ http://own\.invalid/debian ")
 
     def test_a_failed_root_has_no_name_and_says_where_to_look(self):
         status, printed = self.make("echo no such mirror >&2; exit 7")
