@@ -26,9 +26,9 @@ EVERYWHERE = (
 SKIPPED = 77
 
 
-def run(*command):
+def run(*command, check=True):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
+    if check and done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
 
@@ -47,7 +47,8 @@ def check(name, text):
 
 
 def check_suite(weir, data):
-    status = json.loads(run(weir, "status", "--data", data, "-o", "json"))
+    # Not checked: its exit status says that all serve, and on a busy machine one may be too slow to say so.
+    status = json.loads(run(weir, "status", "--data", data, "-o", "json", check=False))
     services = {service["name"].removeprefix("weir-"): service for service in status["services"]}
     problems = []
     for name in SERVICES:
