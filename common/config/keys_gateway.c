@@ -43,6 +43,9 @@ const weir_config_key weir_gateway_config_keys[] = {
         "Time between two looks at the other services"),
     KEY(U32, gateway.stream_window, "gateway.stream_window", "256", 1, 65536,
         "Documents of one IngestDocuments stream that wait for the disk at once"),
+    KEY(STRING, gateway.tenant_weights, "gateway.tenant_weights", "", 0, 4000,
+        "Shares of tenants in what is handed to ingest while more waits than there is room for, as "
+        "in acme=4,trial=1 with weights 1 to 100; a tenant that is not named has 1"),
     KEY(DURATION, gateway.wait_max_ms, "gateway.wait_max_ms", "1h", 1000, 3600000,
         "Longest wait of one call"),
     KEY(U32, gateway.watchers_max, "gateway.watchers_max", "1000", 1, 100000,

@@ -10,6 +10,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/limits.h"
+#include "common/base/weights.h"
 #include "common/config/config_internal.h"
 #include "common/config/suite.h"
 
@@ -73,6 +74,16 @@ check_retry(const char *section, const weir_retry_config *retry, weir_error *ret
     return check_not_above(low, retry->backoff_base_ms, high, retry->backoff_max_ms, reterr);
 }
 
+static weir_code
+check_weights(const char *key, const char *list, weir_error *reterr)
+{
+    weir_error inner = { 0 };
+
+    if (weir_weights_check(list, &inner) == WEIR_OK)
+        return WEIR_OK;
+    return weir_error_set(reterr, WEIR_CONFIG_INVALID, "%s: %s", key, inner.message);
+}
+
 weir_code
 weir_suite_check(const weir_suite_config *suite, weir_error *reterr)
 {
@@ -87,6 +98,8 @@ weir_suite_check(const weir_suite_config *suite, weir_error *reterr)
     if (code == WEIR_OK)
         code = check_not_above("the largest row of a link in bytes", WEIR_FRAME_BYTES_MAX,
             "inbox.bytes_max", (double)common->inbox_bytes_max, reterr);
+    if (code == WEIR_OK)
+        code = check_weights("gateway.tenant_weights", suite->gateway.tenant_weights, reterr);
     if (code == WEIR_OK)
         code = check_tls(common, reterr);
     return code == WEIR_OK ? check_address(common, reterr) : code;

@@ -61,7 +61,8 @@ typedef struct weir_gateway_config {
     uint64_t change_log_age_ms;
     uint32_t in_flight_max; /* documents between ingest and READY or FAILED at once; 0: no limit */
     uint32_t stream_window; /* items of one IngestDocuments stream in the core at once */
-    uint32_t wait_max_ms;   /* longest wait of one call */
+    const char *tenant_weights; /* as weights.h says */
+    uint32_t wait_max_ms;       /* longest wait of one call */
     uint32_t watchers_max;
     uint32_t query_cache_entries;
     uint32_t query_timeout_ms;

@@ -315,6 +315,8 @@ gateway_core_create(const gateway_core_config *config)
         core->config.change_log_age_ms = CHANGE_LOG_AGE_MS;
     if (core->config.waiters_max == 0)
         core->config.waiters_max = WAITERS_MAX;
+    core->tenant_weights =
+        weir_strdup(config->tenant_weights != NULL ? config->tenant_weights : "");
     core->default_model = weir_strdup(config->default_model);
     core->default_fingerprint = weir_strdup(config->default_fingerprint);
     weir__internal__v1__suite_record__init(&core->suite);
@@ -367,6 +369,7 @@ gateway_core_destroy(gateway_core **core_p)
     weir_buffer_fini(&core->range_end);
     weir_buffer_fini(&core->redrive_after);
     weir_buffer_fini(&core->audit_after);
+    weir_free(core->tenant_weights);
     weir_free(core->default_model);
     weir_free(core->default_fingerprint);
     pthread_mutex_destroy(&core->published_lock);

@@ -51,7 +51,8 @@ typedef struct gateway_core_config {
     uint32_t default_dimension, default_max_tokens, default_overlap_tokens;
     gateway_limits limits;  /* of what is unfinished; beyond, accepts are refused with PRESSURE */
     uint32_t in_flight_max; /* PROCESSING at once; 0: as many as credit allows */
-    uint32_t waiters_max;   /* calls that wait at once; 0: 1,000 */
+    const char *tenant_weights; /* shares in the backlog, as weights.h says; NULL: equal ones */
+    uint32_t waiters_max;       /* calls that wait at once; 0: 1,000 */
     uint64_t change_log_entries_max; /* 0: 1,000,000 */
     uint64_t change_log_age_ms;      /* 0: a day */
     /* The database was restored from a backup and says so by this random id, once: everything that

@@ -98,6 +98,9 @@ struct backlog_queue {
     backlog_queue *next;
     uint8_t lane;
     char *tenant;
+    uint32_t weight;    /* entries in a turn */
+    uint32_t turn_left; /* of this turn, in which the room ended */
+    bool has_moved;     /* in this round: its position is to be put */
     uint64_t count;
     uint64_t next_no;   /* no entry below: where the scan begins (never at the start: tombstones) */
     weir_arena *arena;  /* of the page */
@@ -110,7 +113,7 @@ struct backlog_queue {
 
 struct gateway_core {
     gateway_core_config config;
-    char *default_model, *default_fingerprint;
+    char *tenant_weights, *default_model, *default_fingerprint;
     Weir__Internal__V1__SuiteRecord suite; /* repeated fields are owned below */
     Weir__Internal__V1__KnownStore known[WEIR_SERVICE_COUNT];
     uint8_t known_id[WEIR_SERVICE_COUNT][WEIR_STORE_ID_SIZE];
@@ -129,7 +132,8 @@ struct gateway_core {
         *waiters[WAITER_BUCKETS + 1]; /* by document; the last holds those of whole collections */
     uint64_t waiter_count;
     int64_t next_deadline_ms; /* earliest until_ms; INT64_MAX: none */
-    backlog_queue *queues;    /* ring order of the tenants is the list's */
+    backlog_queue *queues;    /* a ring in the list's order */
+    backlog_queue *turn;      /* whose turn it is; NULL: the first one's */
     uint64_t backlog_count;
     gateway_load load; /* unready revisions */
     unready_pages unready;

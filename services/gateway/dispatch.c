@@ -2,8 +2,8 @@
  * dispatch.c - R10: backlog before outbox.
  *
  * An accepted revision goes straight into the outbox when nobody waits and ingest has credit;
- * otherwise its entry waits in the backlog and is moved within credit, tenants in turn, re-drives
- * last.  A crash between leaves the entry: it is moved by the next start.
+ * otherwise its entry waits in the backlog and is moved within credit, tenants in turn by their
+ * weights, re-drives last.  A crash between leaves the entry: it is moved by the next start.
  *
  * Entries of one round share pages that never change; a position says which entries of the first
  * page have been moved, and the page is deleted with its last entry.
@@ -11,6 +11,7 @@
 #include "common/base/assert.h"
 #include "common/base/failpoint.h"
 #include "common/base/limits.h"
+#include "common/base/weights.h"
 #include "common/wire/wire.h"
 #include "services/gateway/core_internal.h"
 
@@ -46,12 +47,6 @@ send_document(weir_stage *stage, const revision_id *id, const revision_record *r
 
 /* ---- the backlog ---- */
 
-static uint64_t
-least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static backlog_queue *
 find_queue(gateway_core *core, uint8_t lane, const char *tenant)
 {
@@ -61,6 +56,7 @@ find_queue(gateway_core *core, uint8_t lane, const char *tenant)
     backlog_queue *queue = weir_alloc_zero(1, sizeof *queue);
     queue->lane = lane;
     queue->tenant = weir_strdup(tenant);
+    queue->weight = weir_weights_of(core->tenant_weights, tenant);
     queue->arena = weir_arena_create(0);
     queue->next = core->queues;
     core->queues = queue;
@@ -240,31 +236,54 @@ put_position(gateway_core *core, weir_stage *stage, const backlog_queue *queue)
             &position.base);
 }
 
-/* Move up to `share` entries of one queue. */
+/* Move the first entry of a queue that has one. */
 static weir_code
-dispatch_queue(gateway_core *core, weir_stage *stage, backlog_queue *queue, uint64_t share,
+dispatch_next(gateway_core *core, weir_stage *stage, backlog_queue *queue, weir_error *reterr)
+{
+    weir_code code = page_is_done(queue) ? read_page(core, stage, queue, reterr) : WEIR_OK;
+
+    if (code != WEIR_OK)
+        return code;
+    const backlog_entry *entry = queue->page->entries[queue->next_no - queue->page_no];
+    queue->has_moved = true;
+    queue->next_no++;
+    queue->count--;
+    core->backlog_count--;
+    if (page_is_done(queue))
+        weir_batch_delete(weir_stage_batch(stage),
+            gateway_key_backlog(&core->key, queue->lane, queue->tenant, queue->page_no));
+    return dispatch_entry(core, stage, entry, reterr);
+}
+
+/* Entries that its weight gives a queue in a turn; a turn in which the room or *left ended is gone
+ * on with. */
+static weir_code
+take_turn(gateway_core *core, weir_stage *stage, backlog_queue *queue, uint32_t *left,
     weir_error *reterr)
 {
     weir_code code = WEIR_OK;
 
-    for (size_t left = least(share, DISPATCH_PER_ROUND_MAX);
-        code == WEIR_OK && left > 0 && queue->count > 0; left--) {
-        if (page_is_done(queue))
-            code = read_page(core, stage, queue, reterr);
-        if (code != WEIR_OK)
-            break;
-        const backlog_entry *entry = queue->page->entries[queue->next_no - queue->page_no];
-        queue->next_no++;
-        queue->count--;
-        core->backlog_count--;
-        if (page_is_done(queue))
-            weir_batch_delete(weir_stage_batch(stage),
-                gateway_key_backlog(&core->key, queue->lane, queue->tenant, queue->page_no));
-        code = dispatch_entry(core, stage, entry, reterr);
+    if (queue->turn_left == 0)
+        queue->turn_left = queue->weight;
+    while (code == WEIR_OK && queue->turn_left > 0 && queue->count > 0 && *left > 0 &&
+        room_for(core, stage) > 0) {
+        code = dispatch_next(core, stage, queue, reterr);
+        queue->turn_left--;
+        (*left)--;
     }
-    if (code == WEIR_OK)
-        put_position(core, stage, queue);
+    if (queue->count == 0)
+        queue->turn_left = 0;
     return code;
+}
+
+static void
+put_positions(gateway_core *core, weir_stage *stage)
+{
+    for (backlog_queue *queue = core->queues; queue != NULL; queue = queue->next) {
+        if (queue->has_moved)
+            put_position(core, stage, queue);
+        queue->has_moved = false;
+    }
 }
 
 static uint64_t
@@ -277,50 +296,31 @@ waiting_queues(const gateway_core *core, uint8_t lane)
     return count;
 }
 
-/* The next round begins with this queue. */
-static void
-begin_with(gateway_core *core, backlog_queue *first)
-{
-    backlog_queue *last = core->queues;
-
-    while (last->next != NULL)
-        last = last->next;
-    while (core->queues != first) {
-        backlog_queue *moved = core->queues;
-
-        core->queues = moved->next;
-        moved->next = NULL;
-        last->next = moved;
-        last = moved;
-    }
-}
-
-/* Each waiting tenant gets an equal share of the room; what one leaves over goes to the others in
- * the next round, and who got nothing is the first then. */
+/*
+ * Deficit round robin with entries of cost 1 (Shreedhar and Varghese, 1996): over any time in which
+ * two tenants wait, what they move is as their weights, and nobody waits for more than one turn of
+ * each other.
+ */
 static weir_code
 dispatch_lane(gateway_core *core, weir_stage *stage, uint8_t lane, weir_error *reterr)
 {
-    const uint64_t queues = waiting_queues(core, lane);
-    backlog_queue *unserved = NULL;
+    uint64_t waiting = waiting_queues(core, lane);
+    uint32_t left = DISPATCH_PER_ROUND_MAX;
     weir_code code = WEIR_OK;
 
-    if (queues == 0)
-        return WEIR_OK;
-    const uint64_t room = room_for(core, stage);
-    const uint64_t share = room / queues > 0 ? room / queues : 1;
-    for (backlog_queue *queue = core->queues; queue != NULL && code == WEIR_OK;
-        queue = queue->next) {
-        const uint64_t left = room_for(core, stage);
+    while (code == WEIR_OK && waiting > 0) {
+        backlog_queue *queue = core->turn != NULL ? core->turn : core->queues;
 
-        if (queue->lane != lane || queue->count == 0)
-            continue;
-        if (left > 0)
-            code = dispatch_queue(core, stage, queue, least(share, left), reterr);
-        else if (unserved == NULL)
-            unserved = queue;
+        core->turn = queue;
+        if (queue->lane == lane && queue->count > 0) {
+            code = take_turn(core, stage, queue, &left, reterr);
+            waiting -= queue->count == 0;
+            if (queue->turn_left > 0)
+                break;
+        }
+        core->turn = queue->next;
     }
-    if (unserved != NULL)
-        begin_with(core, unserved);
+    put_positions(core, stage);
     return code;
 }
 

@@ -109,6 +109,7 @@ create_core(const gateway *self, const uint8_t *restored_id)
             .bytes_max = config->max_pending_bytes,
             .age_max_ms = config->max_oldest_age_ms },
         .in_flight_max = config->in_flight_max,
+        .tenant_weights = config->tenant_weights,
         .waiters_max = config->watchers_max,
         .change_log_entries_max = config->change_log_entries_max,
         .change_log_age_ms = config->change_log_age_ms,

@@ -115,6 +115,7 @@ create_gateway(sim_node *node)
         .default_max_tokens = TOKENS_MAX,
         .default_overlap_tokens = TOKENS_OVERLAP,
         .in_flight_max = node->world->options.in_flight_gateway,
+        .tenant_weights = "other=3",
         .change_log_age_ms = (uint64_t)1
             << 42, /* history.c reads all of it, whatever a clock says */
         .restored_id = node->world->restores > 0 ? node->world->restored_id : NULL,

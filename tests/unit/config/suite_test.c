@@ -44,6 +44,15 @@ assert_refused(weir_code code, const char *wanted)
 }
 
 static void
+weights_of_tenants_are_checked(void **state)
+{
+    assert_int_equal(load("gateway.tenant_weights=acme=4,trial=1", NULL, NULL), WEIR_OK);
+    assert_string_equal(suite->gateway.tenant_weights, "acme=4,trial=1");
+    assert_refused(load("gateway.tenant_weights=acme=4,trial=0", NULL, NULL),
+        "gateway.tenant_weights: \"trial=0\"");
+}
+
+static void
 defaults_hold_together(void **state)
 {
     assert_int_equal(load(NULL, NULL, NULL), WEIR_OK);
@@ -168,6 +177,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(weights_of_tenants_are_checked, unmake),
         cmocka_unit_test_teardown(defaults_hold_together, unmake),
         cmocka_unit_test_teardown(ports_count_from_the_base, unmake),
         cmocka_unit_test_teardown(a_relation_that_does_not_hold_names_both_keys, unmake),

@@ -66,6 +66,31 @@ what_cannot_be_handed_over_waits_and_survives_a_crash(void **state)
 }
 
 static void
+a_page_moved_in_part_is_gone_on_with_after_a_crash(void **state)
+{
+    rig *self = rig_create();
+
+    self->config.in_flight_max = 3;
+    rig_crash(self);
+    ingest_many(self, "other", 1);
+    rig_round_begin(self); /* one page */
+    for (int i = 0; i < 20; i++) {
+        char *name = weir_arena_printf(self->arena, "t%d", i);
+
+        rig_round_ingest(self, (rig_ingest_options){ .document_id = name, .text = name });
+    }
+    rig_round_end(self);
+    rig_peer_start(self, &self->ingest);
+    rig_run_ms(self, 500);
+    assert_int_equal(self->ingest.row_count, 3);
+    assert_int_equal(backlog(self), 18);
+    rig_crash(self);
+    assert_int_equal(backlog(self), 18);
+    rig_check_store(self);
+    rig_destroy(&self);
+}
+
+static void
 tenants_take_turns(void **state)
 {
     rig *self = rig_create();
@@ -79,6 +104,95 @@ tenants_take_turns(void **state)
     assert_int_equal(backlog(self), 0);
     assert_in_range(first_of(self, "b"), 0, 20);
     assert_in_range(first_of(self, "e"), 0, 20);
+    rig_destroy(&self);
+}
+
+/* Rows of a tenant among the first `count`. */
+static int
+rows_of(const rig *self, const char *tenant, size_t count)
+{
+    int found = 0;
+
+    for (size_t i = 0; i < count; i++)
+        found += strcmp(self->ingest.rows[i]->tenant, tenant) == 0;
+    return found;
+}
+
+static rig *
+rig_with_weights(const char *weights, uint32_t credit)
+{
+    rig *self = rig_create();
+
+    self->config.tenant_weights = weights;
+    rig_crash(self);
+    self->ingest.credit = credit;
+    return self;
+}
+
+static void
+check_shares(uint32_t credit)
+{
+    rig *self = rig_with_weights("a=5,b=2", credit);
+
+    ingest_many(self, "a", 300);
+    ingest_many(self, "b", 300);
+    ingest_many(self, "e", 300); /* is not named: 1 */
+    rig_peer_start(self, &self->ingest);
+    rig_run_ms(self, 20000);
+    assert_int_equal(backlog(self), 0);
+    assert_int_equal(self->ingest.row_count, 900);
+    for (size_t count = 8; count <= 480; count += 8) { /* a waits until 480 rows have moved */
+        assert_int_equal(rows_of(self, "a", count), count / 8 * 5);
+        assert_int_equal(rows_of(self, "b", count), count / 8 * 2);
+    }
+    for (size_t count = 480; count <= 750; count += 3) /* then two thirds are b's until 750 */
+        assert_in_range(rows_of(self, "b", count), 120 + (count - 480) / 3 * 2 - 1,
+            120 + (count - 480) / 3 * 2 + 1);
+    rig_check_store(self);
+    rig_destroy(&self);
+}
+
+static void
+shares_are_as_weights(void **state)
+{
+    check_shares(64);
+}
+
+static void
+a_turn_that_credit_cuts_goes_on(void **state)
+{
+    check_shares(1);
+    check_shares(3);
+    check_shares(7);
+}
+
+static void
+a_redrive_in_its_turn_does_not_hold_up_what_is_new(void **state)
+{
+    rig *self = rig_with_weights("t=50", 4);
+
+    rig_peer_start(self, &self->ingest);
+    rig_peer_start(self, &self->indexer);
+    rig_settle(self);
+    ingest_many(self, "t", 20);
+    rig_run_ms(self, 2000);
+    assert_int_equal(backlog(self), 0);
+    rig_peer_stop(self, &self->ingest);
+    rig_peer_restart(self, &self->indexer, true); /* all are re-driven, in a turn of 50 */
+    rig_tell_status(self, &self->indexer);
+    rig_run_ms(self, 2000);
+    assert_in_range(backlog(self), 1, 19); /* its turn was cut */
+    rig_peer_start(self, &self->ingest);
+    rig_round_begin(self);
+    for (int i = 0; i < 3; i++) {
+        char *name = weir_arena_printf(self->arena, "new%d", i);
+
+        rig_round_ingest(self, (rig_ingest_options){ .document_id = name, .text = name });
+    }
+    rig_round_end(self);
+    rig_run_ms(self, 5000);
+    assert_int_equal(backlog(self), 0);
+    rig_check_store(self);
     rig_destroy(&self);
 }
 
@@ -143,7 +257,11 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_cannot_be_handed_over_waits_and_survives_a_crash),
+        cmocka_unit_test(a_page_moved_in_part_is_gone_on_with_after_a_crash),
         cmocka_unit_test(tenants_take_turns),
+        cmocka_unit_test(shares_are_as_weights),
+        cmocka_unit_test(a_turn_that_credit_cuts_goes_on),
+        cmocka_unit_test(a_redrive_in_its_turn_does_not_hold_up_what_is_new),
         cmocka_unit_test(more_tenants_than_credit_are_all_served),
         cmocka_unit_test(no_more_than_in_flight_max_are_processed_at_once),
         cmocka_unit_test(an_entry_whose_revision_is_over_moves_nothing),
