@@ -4,8 +4,8 @@
  *
  * The file (WEIR_TEST_CALLS) holds a call_plan, which the test writes and reads.  One call fails,
  * then none until the next plan.  What libraries allocate is theirs: only calls that stand in the
- * program itself count, so malloc looks where it was called from.  A frame is an allocation of the
- * program too, made by ZeroMQ for it.
+ * program itself count, so malloc looks where it was called from.  ZeroMQ makes the frames that the
+ * program asks it for: a kind of its own, since a link goes on without one.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,7 +22,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { ALLOCATION = 1, STORE, SEND };
+enum { ALLOCATION = 1, STORE, SEND, FRAME };
 
 typedef struct call_plan {
     uint64_t kind; /* 0: nothing fails */
@@ -272,7 +272,7 @@ rocksdb_checkpoint_create(rocksdb_checkpoint_t *checkpoint, const char *path, ui
 EXPORT int
 zmq_msg_init_size(zmq_msg_t *message, size_t size)
 {
-    if (!fails(ALLOCATION))
+    if (!fails(FRAME))
         return REAL(zmq_msg_init_size)(message, size);
     errno = ENOMEM;
     return -1;
