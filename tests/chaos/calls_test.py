@@ -196,7 +196,8 @@ class Round(Worker):
         for name in ("ListDocumentEvents", "ExplainDocument", "ListChunks"):
             ask(name, **about)
         ask("SummarizeDeadLetters", collection_id=COLLECTION)
-        ask("GetDeadLetter", dead_letter_id=self.one.letters(others[2])[0].dead_letter_id)
+        letters = harness.wait_for(lambda: self.one.letters(others[2]), "the dead letter of a bad document", PASS_S)
+        ask("GetDeadLetter", dead_letter_id=letters[0].dead_letter_id)
         ask("GetPressure", collection_id=COLLECTION)
         ask("GetCollection", collection_id=COLLECTION)
 
@@ -210,8 +211,9 @@ class Round(Worker):
             if (harness.state_name(seen), len(hits)) != wanted or (end == "READY") != bool(hits):
                 raise AssertionError(f"{document} was {end}, {len(hits)} chunks are found, and now: {seen}")
 
-    def accept(self, document):
-        self.sure(self.one.ingest, document, text_of(document, 0, False), request_id=document)
+    def accept(self, step):
+        """A revision more of one document: new documents would give each start more to read."""
+        self.sure(self.one.ingest, "again", text_of("again", step, False), request_id=step)
 
     def close(self):
         self.one.close()
@@ -306,29 +308,29 @@ class Group:
         self.suite.arm(self.service, self.kind, nth)
         self.round.run_once(name)
 
-    def start(self, nth, document):
-        """The document waits for the start, or the start of the gateway finds it not done."""
+    def start(self, nth, name):
+        """A document waits for the start, or the start of the gateway finds it not done."""
         if self.service == "gateway":
-            self.round.accept(document)
+            self.round.accept(name)
         self.suite.stop(self.service, signal.SIGKILL)
         self.suite.arm(self.service, self.kind, nth)
         if self.service != "gateway":
-            self.round.accept(document)
+            self.round.accept(name)
         self.suite.begin(self.service)
-        self.wait_ready(document)
+        self.wait_ready()
 
-    def end(self, nth, document):
-        """The service drains while the document is under way, and a start follows."""
+    def end(self, nth, name):
+        """The service drains while a document is under way, and a start follows."""
         self.suite.let_end(self.service)
         if self.service == "gateway":
-            self.round.accept(document)
+            self.round.accept(name)
         self.suite.arm(self.service, self.kind, nth)
         if self.service != "gateway":
-            self.round.accept(document)
+            self.round.accept(name)
         self.suite.stop(self.service)
         self.disarm()
         self.suite.begin(self.service)
-        self.wait_ready(document)
+        self.wait_ready()
 
     def backup(self, nth, name):
         """Repeated, each time to another folder, until it says that it is whole; then it is."""
@@ -354,9 +356,9 @@ class Group:
             text=True, timeout=PASS_S, check=False,
         )
 
-    def wait_ready(self, document):
-        ended = self.round.wait_for_end(None, document)
-        assert ended == "READY", f"{document} ended {ended}"
+    def wait_ready(self):
+        ended = self.round.wait_for_end(None, "again")
+        assert ended == "READY", f"the document ended {ended}"
 
     def quiet(self):
         """Looks are calls that count: not as many as ChaosTest.quiet makes."""
