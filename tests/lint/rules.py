@@ -144,6 +144,9 @@ def blank_comments_and_strings(text):
     return re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', blank, text, flags=re.S)
 
 
+UNPACK = re.compile(r"\b(protobuf_c_message_unpack|\w+__unpack)\s*\(")
+
+
 def check_calls(path, text):
     code = blank_comments_and_strings(text)
     tables = [NEVER] if module_of(path) == "common/base" else [NEVER, BASE_ONLY]
@@ -153,6 +156,8 @@ def check_calls(path, text):
     for number, line in enumerate(code.split("\n"), 1):
         for found in call.finditer(line):
             problems.append((number, f"{found.group(1)}: use {instead[found.group(1)]}"))
+        for found in UNPACK.finditer(line) if module_of(path) != "common/wire" else ():
+            problems.append((number, f"{found.group(1)}: use weir_wire_decode, which checks the bytes before"))
     return problems
 
 

@@ -56,6 +56,12 @@ class Calls(unittest.TestCase):
         text = '/* free() it */ weir_free(a); x->time(1); log("rand()"); wait_time(2);\n'
         self.assertEqual(rules.check_calls("common/store/x.c", text), [])
 
+    def test_no_message_is_unpacked_without_a_check_of_its_bytes(self):
+        for text in ("weir__v1__document__unpack(NULL, n, d);\n", "protobuf_c_message_unpack(t, NULL, n, d);\n"):
+            self.assertIn("checks the bytes", messages(rules.check_calls("services/gateway/x.c", text)))
+            self.assertEqual(rules.check_calls("common/wire/x.c", text), [])
+        self.assertEqual(rules.check_calls("common/rpc/x.c", "code = wr_message_unpack(a, b);\n"), [])
+
     def test_some_calls_are_refused_everywhere(self):
         self.assertTrue(rules.check_calls("common/base/x.c", "n = atoi(text);\n"))
 
