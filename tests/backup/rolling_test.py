@@ -18,8 +18,9 @@ import harness
 from harness import MODEL, NO_ANSWER, SERVICES, Refusal, state_name, wait_for
 
 THREADS = 6
-CALL_S = 20  # from the first try of a call to its answer, at most
-DRAIN_MS = 5000
+CALL_S = 60  # from the first try of a call to its answer, at most
+GRACE_MS = 60000  # so that a drain that waits for the grace, or half of it, is told from one that does not
+DRAIN_MS = 20000
 VECTOR = {"values": [1.0] * 384}
 
 
@@ -85,7 +86,7 @@ class Worker(threading.Thread):
 
 class RollingTest(harness.OwnSuiteTest):
     def test_each_service_can_be_restarted_under_load_without_a_call_lost(self):
-        suite = self.own_suite()
+        suite = self.own_suite([f"shutdown_grace_ms={GRACE_MS}"])
         suite.up()
         client = suite.client()
         client.CreateCollection(collection={"collection_id": "c", "embedding_model": MODEL})
@@ -116,18 +117,19 @@ class RollingTest(harness.OwnSuiteTest):
         suite = self.own_suite(["gateway.status_interval_ms=60000"])
         suite.up()
         client = suite.client()
-        wait_for(lambda: any(model.available for model in client.ListModels().models), "a model of the embedder", 20)
+        # Sooner than at its interval.
+        wait_for(lambda: any(model.available for model in client.ListModels().models), "a model of the embedder", 40)
 
     def restart(self, suite, service, workers):
         """Ends when the service serves again and every client has been answered since."""
         old = suite.signal(service, signal.SIGTERM)
         self.assertNotEqual(old, 0)
-        wait_for(lambda: suite.status().get(service, {}).get("pid") not in (None, 0, old), f"{service} again", 30)
+        wait_for(lambda: suite.status().get(service, {}).get("pid") not in (None, 0, old), f"{service} again")
         suite.wait_serving()
         before = [worker.calls for worker in workers]
         wait_for(
             lambda: all(worker.calls > calls + 8 or worker.problems for worker, calls in zip(workers, before)),
-            f"calls after the restart of the {service}", 40,
+            f"calls after the restart of the {service}", 2 * CALL_S,
         )
 
     @staticmethod

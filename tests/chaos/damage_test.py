@@ -24,6 +24,7 @@ FLIPS = int(os.environ.get("WEIR_FLIPS", "1"))  # of each kind in each service
 KINDS = {"table": "*.sst", "manifest": "MANIFEST-*", "blob": "*.blob", "current": "CURRENT", "options": "OPTIONS-*"}
 ALIKE = ("current", "options")
 SAMPLE = 12
+ANSWER_S = 180  # until every answer is right
 GONE, BAD, PLAIN = range(0, 20), range(20, 30), range(30, DOCUMENTS)
 WORDS = "mill brook wheel stone grain sack dust weir river bridge".split()
 
@@ -70,7 +71,7 @@ class DamageTest(ChaosTest):
         self.settle(self.suite, self.client)
         for index in GONE:
             self.client.stubborn("DeleteDocument", collection_id=COLLECTION, document_id=f"d{index}")
-        self.quiet(self.suite)
+        self.suite.wait_quiet()
         self.generator = random.Random(SEED)
         self.last = ""
 
@@ -171,7 +172,7 @@ class DamageTest(ChaosTest):
             if name != service:
                 self.suite.kept.add(name)
         process = self.suite.processes[service]
-        until = time.monotonic() + 60
+        until = time.monotonic() + ANSWER_S
         wrong, left = [], {"?"}
         while time.monotonic() < until and not wrong:
             if process.poll() is not None:
@@ -180,7 +181,7 @@ class DamageTest(ChaosTest):
             if not left and not wrong:
                 return "healed" if self.era() > 1 else "no effect"
         self.assertEqual(wrong, [], "wrong answers")
-        raise AssertionError(f"after a minute no right answer for {sorted(left)[:5]} of {len(left)}: {self.last}")
+        raise AssertionError(f"after {ANSWER_S} s no right answer for {sorted(left)[:5]} of {len(left)}: {self.last}")
 
     def era(self):
         return self.client.stubborn("GetServerInfo").era

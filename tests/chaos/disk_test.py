@@ -9,6 +9,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -49,7 +50,9 @@ class DiskTest(ChaosTest):
         os.makedirs(os.path.join(self.suite.data, "log"))
         self.suite.up()
         self.client = self.collection(self.suite)
-        self.histories = [f"/tmp/weir-disk-history-{os.getpid()}.jsonl"]  # not on that disk
+        handle, path = tempfile.mkstemp(prefix="weir-disk-history-", dir="/tmp")  # not on that disk
+        os.close(handle)
+        self.histories = [path]
         self.addCleanup(os.unlink, self.histories[0])
         self.journal = Journal(self.histories[0])
         self.recorder = Recorder(self.journal, "c", self.suite.grpc_address(), "chaos")
@@ -88,7 +91,7 @@ class DiskTest(ChaosTest):
         harness.wait_for(lambda: self.state(name) == "READY", f"{name} to be READY", 60)
 
     def state(self, name):
-        answer = self.recorder.get(name)
+        answer = self.recorder.get(name, deadline=harness.PATIENCE)
         return self.code(answer) if self.code(answer) != "OK" else harness.state_name(answer.document)
 
     def test_a_disk_that_fills_up(self):
@@ -100,12 +103,12 @@ class DiskTest(ChaosTest):
 
         self.fill(LOW - 24 * MIB)
         numbers = itertools.count()
-        harness.wait_for(lambda: self.is_refused(numbers), "a refusal", 30)
+        harness.wait_for(lambda: self.is_refused(numbers), "a refusal")
         refusal = harness.Refusal(self.recorder.ingest("later", text_of("later")))
         self.assertEqual((refusal.code, refusal.reason), ("RESOURCE_EXHAUSTED", "DISK_LOW"), refusal)
         self.assertIsNotNone(refusal.retry_s, refusal)
         self.look_around(names, "low")
-        self.assertEqual(self.code(self.recorder.delete(names[0], request_id="x0", deadline=20)), "OK")
+        self.assertEqual(self.code(self.recorder.delete(names[0], request_id="x0", deadline=harness.PATIENCE)), "OK")
 
         self.fill(0)
         self.look_around(names[1:], "full")
@@ -136,7 +139,7 @@ class DiskTest(ChaosTest):
         """Reads work, whatever the disk."""
         for name in random.Random(SEED).sample(names, 10):
             self.assertEqual(self.state(name), "READY", when)
-            answer = self.recorder.search(name, text_of(name))
+            answer = self.recorder.search(name, text_of(name), deadline=harness.PATIENCE)
             self.assertEqual(self.code(answer), "OK", (when, answer))
             self.assertEqual(len(answer.hits), 1, (when, name))
 

@@ -57,7 +57,7 @@ def build(folder):
         "CGO_ENABLED": "0",
     }
     program = os.path.join(folder, "client")
-    subprocess.run(["go", "build", "-o", program, "client"], env=environment, check=True, timeout=280)
+    subprocess.run(["go", "build", "-o", program, "client"], env=environment, check=True, timeout=800)
     return program
 
 
@@ -76,7 +76,7 @@ def main():
     try:
         suite.up()
         addresses = [suite.grpc_address(service) for service in harness.SERVICES]
-        done = subprocess.run([program, harness.MODEL, *addresses], timeout=120, check=False)
+        done = subprocess.run([program, harness.MODEL, *addresses], timeout=300, check=False)
         if done.returncode != 0:
             suite.print_logs()
         return done.returncode

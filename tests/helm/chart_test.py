@@ -28,7 +28,7 @@ def build():
                    "GOCACHE": os.path.join(BUILD, "tests", "go", "cache"), "CGO_ENABLED": "0"}
     program = os.path.join(WORK.name, "render")
     source = os.path.join(REPOSITORY, "tests", "helm", "render.go")
-    subprocess.run(["go", "build", "-o", program, source], env=environment, check=True, timeout=280)
+    subprocess.run(["go", "build", "-o", program, source], env=environment, check=True, timeout=800)
     return program
 
 
@@ -52,7 +52,7 @@ class ChartTest(unittest.TestCase):
         with open(path, "w", encoding="utf-8") as stream:
             yaml.safe_dump(values, stream)
         done = subprocess.run([cls.program, CHART, release, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True, timeout=30, check=False)
+                              text=True, timeout=120, check=False)
         if done.returncode != 0:
             raise AssertionError(done.stderr)
         return {(it["kind"], it["metadata"]["name"]): it for it in yaml.safe_load_all(done.stdout) if it}
@@ -64,7 +64,7 @@ class ChartTest(unittest.TestCase):
         with open(path, "w", encoding="utf-8") as stream:
             stream.write(config)
         done = subprocess.run([os.path.join(BUILD, "bin", "weir"), "config", "print", "--config", path],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30, check=False)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
         self.assertEqual(done.returncode, 0, done.stdout)
         return yaml.safe_load(done.stdout)
 

@@ -343,7 +343,7 @@ class RequestTest(SuiteTest):
         # While the gateway stands still the call and its end both come; it reads them at once.
         self.suite.signal("gateway", signal.SIGSTOP)
         try:
-            future = call.future(iter(lambda: over.wait() and b"", b""), timeout=0.5)
+            future = call.future(iter(lambda: over.wait() and b"", b""), timeout=2)  # time for it to be sent
             self.assertEqual(future.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
         finally:
             self.suite.signal("gateway", signal.SIGCONT)
@@ -415,11 +415,11 @@ class StartTest(OwnSuiteTest):
 
     def assert_fails(self, suite, *patterns):
         began = time.monotonic()
-        done = suite.try_up(timeout=30)
+        done = suite.try_up()
         self.assertNotEqual(done.returncode, 0, done.stdout)
         for pattern in patterns:
             self.assertRegex(done.stdout, pattern)
-        self.assertLess(time.monotonic() - began, 20)
+        self.assertLess(time.monotonic() - began, 50)  # `weir up` waits a minute for a suite that does not come
         self.assertEqual({service["pid"] for service in suite.status().values()} - {0}, set())
 
     def service(self, name, suite, *arguments):

@@ -10,7 +10,7 @@ import threading
 import time
 
 from harness import (
-    MESSAGES, MODEL, WEIR, OwnSuiteTest, SuiteTest, main, resident_kb, stage_name, state_name, wait_for
+    MESSAGES, MODEL, PATIENCE, WEIR, OwnSuiteTest, SuiteTest, main, resident_kb, stage_name, state_name, wait_for
 )
 
 LETTERS = int(os.environ.get("WEIR_LETTERS", "2000"))
@@ -26,7 +26,13 @@ class OperatorTest(SuiteTest):
         fields.setdefault("media_type", "text/html")
         answer = self.ingest(name, document, body, **fields)
         self.assertEqual(state_name(answer.document), "FAILED", answer.document)
+        # The gateway knows of a failure a little before the dead letter is listed.
+        wait_for(lambda: self.letter_of(answer.document), f"the dead letter of {document}")
         return answer.document
+
+    def letter_of(self, document):
+        letters = self.letters(document.collection_id, filter=f'document_id = "{document.document_id}"')
+        return [letter for letter in letters if (letter.revision, letter.run) == (document.revision, document.run)]
 
     def letters(self, name="", **fields):
         found, token = [], ""
@@ -52,7 +58,7 @@ class OperatorTest(SuiteTest):
         environment = {**os.environ, "WEIR_ADDRESS": self.suite.grpc_address(), "NO_COLOR": "1"}
         return subprocess.run(
             [WEIR, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            timeout=60, check=False, env=environment, **options,
+            timeout=120, check=False, env=environment, **options,
         )
 
 
@@ -436,15 +442,20 @@ class FixTest(OwnSuiteTest):
         )
         for number in range(20):
             client.IngestDocument(collection_id="c", document_id=f"d{number}", text=long_text(60 if number % 2 else 4))
-        client.WaitCollection(collection_id="c", timeout=30)
-        summary = client.SummarizeDeadLetters(collection_id="c").summaries
-        self.assertEqual([(group.reason, group.count) for group in summary], [("TOO_MANY_CHUNKS", 10)])
+        settled = client.WaitCollection(collection_id="c", timeout=PATIENCE - 5)
+        self.assertEqual(settled.failed, 10)
+
+        def summary():
+            groups = client.SummarizeDeadLetters(collection_id="c").summaries
+            return [(group.reason, group.count) for group in groups]
+
+        wait_for(lambda: summary() == [("TOO_MANY_CHUNKS", 10)], "ten dead letters")
         suite.settings = [one for one in suite.settings if "chunks_per" not in one]
         suite.restart()
         client = suite.client()
         answer = client.RequeueDeadLetters(filter='reason = "TOO_MANY_CHUNKS"')
         self.assertEqual((answer.requeued_count, answer.more), (10, False))
-        settled = client.WaitCollection(collection_id="c", timeout=30)
+        settled = client.WaitCollection(collection_id="c", timeout=PATIENCE - 5)
         self.assertEqual((settled.settled, settled.ready, settled.failed), (True, 20, 0))
         wait_for(lambda: not client.ListDeadLetters().dead_letters, "the end of the dead letters")
         self.assertEqual(client.GetPressure().pressure.dead_letters, 0)

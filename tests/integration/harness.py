@@ -27,7 +27,7 @@ import ports  # noqa: E402  pylint: disable=wrong-import-position
 
 SERVICES = ("gateway", "ingest", "embedder", "indexer", "reconciler")
 MODEL = "hash-384"
-PATIENCE = 20
+PATIENCE = 60
 POLL = 0.02
 NO_ANSWER = (
     grpc.StatusCode.UNAVAILABLE,
@@ -299,7 +299,7 @@ class Suite:
             arguments += ["--set", setting]
         return arguments
 
-    def try_up(self, timeout=30):
+    def try_up(self, timeout=90):
         """Start detached; the finished process of `weir up`, whose output went to a file: what it starts inherits
         its streams."""
         with tempfile.TemporaryFile("w+") as output:
@@ -330,7 +330,7 @@ class Suite:
         self.wait_serving()
         return self
 
-    def down(self, timeout=30, check=True):
+    def down(self, timeout=60, check=True):
         done = subprocess.run(
             [WEIR, "down", "--data", self.data], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
@@ -368,7 +368,7 @@ class Suite:
         """What `weir status -o json` says, by service name; empty when it does not run."""
         done = subprocess.run(
             [WEIR, "status", "--data", self.data, "-o", "json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, timeout=15, check=False,
+            stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False,
         )
         if not done.stdout.strip():
             return {}
@@ -407,9 +407,49 @@ class Suite:
         finally:
             client.close()
 
-    def wait_serving(self, services=SERVICES, timeout=30):
+    def wait_serving(self, services=SERVICES, timeout=PATIENCE):
         for service in services:
             wait_for(lambda name=service: self.is_serving(name), f"{service} to be SERVING", timeout)
+
+    def what_waits(self):
+        """What is still under way between and in the services.  A service that has not been told of a new era resets
+        its links when it is, and sends again what they had settled."""
+        waits = []
+        era = 0
+        for service in SERVICES:
+            client = Client(self.grpc_address(service))
+            try:
+                status = client.call("/weir.internal.v1.StageService/GetStageStatus", deadline=5)
+                links = client.call("/weir.internal.v1.StageService/ListLinks", deadline=5).links
+            except grpc.RpcError as error:
+                waits.append((service, error.code().name))
+                continue
+            finally:
+                client.close()
+            counts = (status.queued, status.in_flight, status.deferred, status.parked)
+            if any(counts):
+                waits.append((service, counts))
+            if service == "gateway":
+                era = status.era
+            elif status.applied_era < era:
+                waits.append((service, f"era {status.applied_era} of {era}"))
+            for link in links:
+                if link.sender and link.settled + 1 != link.next or link.alarm:
+                    waits.append((link.link, link.state, link.settled, link.next, link.alarm))
+        return waits
+
+    def wait_quiet(self, timeout=120):
+        """Links are empty and nothing is left over: what a scan at rest must find."""
+        waits = []
+
+        def look():
+            waits[:] = self.what_waits()
+            return not waits
+
+        try:
+            wait_for(look, "empty links", timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {waits}") from None
 
     def json(self, path, body, headers=None, method="POST"):
         """One request to the JSON port: status, headers in lower case, decoded body."""

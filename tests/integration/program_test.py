@@ -15,6 +15,7 @@ from harness import MODEL, PATIENCE, WEIR, OwnSuiteTest, SuiteTest, main, state_
 
 ESCAPE = "red\x1b[31m\nline"
 HELD = rb" \[embed \d+ \(does not answer\)\], 0.0 files/s, ETA \?"  # of an ingest whose embedder stands still
+COMMAND_S = 200  # the longest ingests thousands of files
 
 
 class ProgramTest(SuiteTest):
@@ -27,8 +28,12 @@ class ProgramTest(SuiteTest):
         environment = {**os.environ, "WEIR_ADDRESS": self.suite.grpc_address(), "NO_COLOR": "1"}
         return subprocess.run(
             [WEIR, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            timeout=60, check=False, env=environment,
+            timeout=COMMAND_S, check=False, env=environment,
         )
+
+    def wait_for_letter(self, name):
+        """The gateway knows of a failure a little before the dead letter is listed."""
+        wait_for(lambda: self.client.ListDeadLetters(collection_id=name).dead_letters, "the dead letter")
 
     def says(self, status, text, *arguments):
         """The command ends with the status and has the text in its output."""
@@ -61,6 +66,8 @@ class ProgramTest(SuiteTest):
         ]
         for words in commands:
             with self.subTest(command=words):
+                if words[:2] == ["dlq", "ls"]:
+                    self.wait_for_letter(name)
                 done = self.weir(*words, "-o", "json")
                 lines = done.stdout.decode().splitlines()
                 self.assertTrue(lines, done.stderr)
@@ -104,6 +111,7 @@ class ProgramTest(SuiteTest):
         name = self.collection()
         document = self.ingest(name, ESCAPE, b"<html></html>", media_type="text/html").document
         self.assertEqual(state_name(document), "FAILED")
+        self.wait_for_letter(name)
         letter = json.loads(self.weir("dlq", "ls", "-c", name, "-o", "json").stdout)["deadLetterId"]
         for words in (["dlq", "ls", "-c", name], ["dlq", "get", letter], ["dlq", "summary", "-c", name],
                       ["ls", "-c", name], ["explain", ESCAPE, "-c", name], ["events", ESCAPE, "-c", name],
@@ -239,9 +247,8 @@ class AwayTest(OwnSuiteTest):
             shown = subprocess.run([WEIR, "pressure"], stdout=subprocess.PIPE, timeout=60, check=True, env=environment)
             self.assertIn(b"does not answer", shown.stdout)
             client.IngestDocument(collection_id="c", document_id="a", text="words")
-            with self.assertRaises(grpc.RpcError) as late:
-                client.call("Search", deadline=1, collection_id="c", text="words")
-            self.assertIn("before the embedder answered", late.exception.details())
+            # The server's word comes a little before the client's own deadline, when neither is held up.
+            wait_for(lambda: self.is_late(client), "the search to say what it waited for")
             done = subprocess.run([WEIR, "wait", "a", "-c", "c", "--timeout", "100ms"], stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE, timeout=60, check=False, env=environment)
             self.assertEqual(done.returncode, 5)
@@ -253,6 +260,12 @@ class AwayTest(OwnSuiteTest):
         finally:
             os.kill(pid, signal.SIGCONT)
         wait_for(lambda: not client.GetPressure().pressure.stages[2].away, "the embedder to be back")
+
+    def is_late(self, client):
+        with self.assertRaises(grpc.RpcError) as late:
+            client.call("Search", deadline=1, collection_id="c", text="words")
+        self.assertEqual(late.exception.code(), grpc.StatusCode.DEADLINE_EXCEEDED)
+        return "before the embedder answered" in late.exception.details()
 
 
 if __name__ == "__main__":

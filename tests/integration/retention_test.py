@@ -68,6 +68,7 @@ class RetentionTest(harness.OwnSuiteTest):
     def weigh(self):
         """After an audit: nothing is under way, and nothing waits to be cleared."""
         self.assertEqual(self.client.call("RunAudit", deadline=60).inconsistency_count, 0)
+        self.suite.wait_quiet()
         self.suite.down()
         weights = {service: Weight(Store(self.suite, service)) for service in SERVICES}
         self.suite.up()

@@ -20,7 +20,7 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 SERVICE = "/grpc.testing.TestService/"
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Messages:
@@ -185,7 +185,7 @@ class Failures(RpcTest):
     def test_unknown_paths_are_answered_at_once(self):
         paths = ["/no.Such/Method", SERVICE + "Nope", "/x", "/" + "a" * 5000 + "/b", "/a/b/c"]
         for path in paths:
-            error = self.failure(path, b"", timeout=5)
+            error = self.failure(path, b"", timeout=PATIENCE)
             self.assertEqual(error.code(), grpc.StatusCode.UNIMPLEMENTED, path)
 
     def test_a_deadline_ends_a_sleeping_call(self):
@@ -347,14 +347,14 @@ class Ending(unittest.TestCase):
         self.assertEqual(code, 0, errors)
 
     def test_a_drain_ends_a_watch_at_once(self):
-        server = Server("--drain-ms", "15000")
+        server = Server("--drain-ms", "50000")
         with grpc.insecure_channel(server.address) as channel:
             watch = channel.unary_stream("/grpc.health.v1.Health/Watch", raw, raw)(b"")
             self.assertEqual(next(watch), b"\x08\x01")
             began = time.monotonic()
             code, errors = server.stop()
             self.assertEqual(code, 0, errors)
-            self.assertLess(time.monotonic() - began, 10)
+            self.assertLess(time.monotonic() - began, 20)
             self.assertEqual(next(watch), b"\x08\x02")  # NOT_SERVING before the end
             with self.assertRaises(grpc.RpcError) as caught:
                 next(watch)
@@ -372,7 +372,7 @@ class Ending(unittest.TestCase):
             began = time.monotonic()
             code, errors = server.stop()
             self.assertEqual(code, 0, errors)
-            self.assertLess(time.monotonic() - began, 10)
+            self.assertLess(time.monotonic() - began, PATIENCE / 2)
             with self.assertRaises(grpc.RpcError):
                 list(stream)
 
@@ -429,7 +429,7 @@ class Tls(unittest.TestCase):
             self.authority.read("ca.pem"), private_key=key, certificate_chain=certificate
         )
         with grpc.secure_channel(address, credentials) as channel:
-            channel.unary_unary(SERVICE + "EmptyCall", raw, raw)(b"", timeout=5)
+            channel.unary_unary(SERVICE + "EmptyCall", raw, raw)(b"", timeout=PATIENCE)
 
     def subject(self, address):
         host, port = address.rsplit(":", 1)

@@ -24,7 +24,7 @@ class Arrows(unittest.TestCase):
             with open(os.path.join(folder, "CMakeLists.txt"), "w", encoding="utf-8") as stream:
                 stream.write(PROJECT.format(helpers=os.path.abspath(HELPERS), lines="\n".join(lines)))
             done = subprocess.run(["cmake", "-S", folder, "-B", os.path.join(folder, "build")], stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, text=True, timeout=100, check=False)
+                                  stderr=subprocess.STDOUT, text=True, timeout=150, check=False)
         return done.returncode, " ".join(done.stdout.split())
 
     def test_an_arrow_down_is_taken(self):

@@ -23,12 +23,12 @@ class InstallTest(harness.OwnSuiteTest):
         cls.prefix = tempfile.mkdtemp(prefix="weir-install-", dir="/tmp")
         cls.addClassCleanup(shutil.rmtree, cls.prefix)
         subprocess.run([os.path.join(REPOSITORY, "tools/build/install"), harness.BUILD, MODEL, cls.prefix],
-                       cwd=REPOSITORY, check=True, timeout=60, stdout=subprocess.DEVNULL)
+                       cwd=REPOSITORY, check=True, timeout=120, stdout=subprocess.DEVNULL)
         cls.weir = os.path.join(cls.prefix, "bin", "weir")
 
     def run_weir(self, *arguments):
         done = subprocess.run([self.weir, *arguments], cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, timeout=60, check=False)
+                              text=True, timeout=120, check=False)
         self.assertEqual(done.returncode, 0, done.stdout)
         return done.stdout
 

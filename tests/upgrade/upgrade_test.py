@@ -78,8 +78,8 @@ class UpgradeTest(OwnSuiteTest):
                 self.assertEqual(hits[0].text, entry["text"], name)
             self.assertEqual(len(hits), found.chunk_count, name)
         failed = [name for name, entry in documents.items() if entry["state"] == "FAILED"]
-        letters = client.ListDeadLetters(collection_id="notes").dead_letters
-        self.assertEqual(sorted(letter.document_id for letter in letters), sorted(failed))
+        listed = lambda: sorted(it.document_id for it in client.ListDeadLetters(collection_id="notes").dead_letters)
+        wait_for(lambda: listed() == sorted(failed), f"the dead letters of {failed}", PATIENCE)
 
     @staticmethod
     def found(client, name, wanted):
@@ -112,7 +112,9 @@ class UpgradeTest(OwnSuiteTest):
         watch.cancel()
 
     def check_new_work(self, client):
-        answer = client.IngestDocument(collection_id="notes", document_id="ready-1", text="after the upgrade", wait=20)
+        answer = client.IngestDocument(
+            collection_id="notes", document_id="ready-1", text="after the upgrade", wait=PATIENCE
+        )
         self.assertEqual((state_name(answer.document), answer.document.revision), ("READY", 2), answer)
         self.assertEqual(outcome_name(answer), "REPLACED")
         client.DeleteDocument(collection_id="notes", document_id="ready-2")

@@ -20,7 +20,7 @@
 #include "tests/tools/ports.h"
 #include "tests/unit/cli/run_program.h"
 
-enum { DEADLINE_MS = 30000 };
+enum { DEADLINE_MS = 60000 };
 
 static char folder[128]; /* bin/ and data/ */
 static char program[160];
@@ -120,13 +120,24 @@ wait_dead(const suite_ids *ids)
     }
 }
 
+/* A service that is slow to answer is said not to serve. */
+static const program_result *
+status_when_all_serve(void)
+{
+    const int64_t until_ms = weir_clock_mono_ms() + DEADLINE_MS;
+    const program_result *result;
+
+    while ((result = weir("status --data %s -o json", data))->status != 0)
+        assert_true(weir_clock_mono_ms() < until_ms);
+    return result;
+}
+
 static void
 it_starts_says_how_it_is_and_ends(void **state)
 {
     up();
     const suite_ids ids = ids_now();
-    const program_result *result = weir("status --data %s -o json", data);
-    assert_int_equal(result->status, 0);
+    const program_result *result = status_when_all_serve();
     for (int i = WEIR_SERVICE_GATEWAY; i < WEIR_SERVICE_COUNT; i++) {
         char wanted[256];
         assert_true(is_alive(ids.services[i].pid));
@@ -181,14 +192,16 @@ a_status_is_no_success_while_a_service_does_not_serve(void **state)
     up();
     const pid_t embedder = ids_now().services[WEIR_SERVICE_EMBEDDER].pid;
     assert_int_equal(kill(embedder, SIGSTOP), 0);
-    const program_result *result = weir("status --data %s -o json", data);
+    const program_result *result;
+    do {
+        result = weir("status --data %s -o json", data);
+        assert_int_equal(result->status, CLI_ERROR);
+        assert_contains(result->out, "\"state\":\"NOT_SERVING\"");
+        assert_contains(result->err, "weir doctor --data");
+        assert_true(weir_clock_mono_ms() < until_ms); /* the others may be slow to answer */
+    } while (strstr(result->err, "1 of 5 services do not serve: embedder is NOT_SERVING") == NULL);
     kill(embedder, SIGCONT);
-    assert_int_equal(result->status, CLI_ERROR);
-    assert_contains(result->out, "\"state\":\"NOT_SERVING\"");
-    assert_contains(result->err, "1 of 5 services do not serve: embedder is NOT_SERVING");
-    assert_contains(result->err, "weir doctor --data");
-    while (weir("status --data %s", data)->status != 0)
-        assert_true(weir_clock_mono_ms() < until_ms);
+    (void)status_when_all_serve();
 }
 
 /* The time in milliseconds until the service has another process. */

@@ -29,7 +29,7 @@
 #include "tests/tools/ports.h"
 #include "weir/internal/v1/service.pb-c.h"
 
-enum { DEADLINE_MS = 30000 };
+enum { DEADLINE_MS = 60000 };
 
 extern char **environ;
 
