@@ -286,6 +286,12 @@ class ChaosTest(harness.OwnSuiteTest):
         self.assertTrue(settled.settled, f"{patience - 10} s after the last fault: {settled}")
         return time.monotonic() - began
 
+    @staticmethod
+    def what_waits(suite, waits):
+        """Fills the list with what is still under way between and in the services."""
+        waits[:] = suite.what_waits()
+        return waits
+
     def check(self, suite, work, losses=0, drains=True):
         """Stop the suite, read what it holds, and judge.  drains False: processes that faults have left maimed may end
         as they like."""
