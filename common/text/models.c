@@ -264,11 +264,12 @@ weir_model_chunking(const weir_model *model, uint32_t *max_tokens, uint32_t *ove
     const uint32_t overlap = *overlap_tokens == 0 ? max / OVERLAP_DIVISOR : *overlap_tokens;
 
     if (max < WEIR_CHUNK_TOKENS_MIN || max > model->max_tokens)
-        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "chunking.max_tokens",
+        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "collection.chunking.max_tokens",
             "max_tokens is %u; %s takes %d to %u", max, model->name, WEIR_CHUNK_TOKENS_MIN,
             model->max_tokens);
     if (overlap > (max - 1) / 2)
-        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT, "chunking.overlap_tokens",
+        return weir_error_set_field(reterr, WEIR_INVALID_ARGUMENT,
+            "collection.chunking.overlap_tokens",
             "overlap_tokens is %u; it must be less than half of max_tokens (%u)", overlap, max);
     *max_tokens = max;
     *overlap_tokens = overlap;

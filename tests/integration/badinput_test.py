@@ -135,7 +135,8 @@ class RequestTest(SuiteTest):
     def test_a_body_that_is_too_large(self):
         for fields in ({"text": "x" * (4 * MIB + 1)}, {"data": b"x" * (4 * MIB + 1), "text": None}):
             fields = {name: value for name, value in self.ingest_fields(**fields).items() if value is not None}
-            self.refuse("IngestDocument", "INVALID_ARGUMENT", "BODY_TOO_LARGE", says="UploadDocument", **fields)
+            where = "data" if "data" in fields else "text"
+            self.refuse("IngestDocument", "INVALID_ARGUMENT", "BODY_TOO_LARGE", where, says="UploadDocument", **fields)
 
     def test_a_message_that_is_much_too_large(self):
         self.refuse(
@@ -154,9 +155,10 @@ class RequestTest(SuiteTest):
         self.before = Unchanged(self.client)
 
     def test_an_empty_body(self):
-        self.refuse("IngestDocument", "INVALID_ARGUMENT", "BODY_EMPTY", **self.ingest_fields(text=""))
+        self.refuse("IngestDocument", "INVALID_ARGUMENT", "BODY_EMPTY", "text", **self.ingest_fields(text=""))
         self.refuse(
-            "IngestDocument", "INVALID_ARGUMENT", "BODY_EMPTY", collection_id=self.name, document_id="new", data=b""
+            "IngestDocument", "INVALID_ARGUMENT", "BODY_EMPTY", "data", collection_id=self.name, document_id="new",
+            data=b"",
         )
         self.refuse("IngestDocument", "INVALID_ARGUMENT", "BODY_EMPTY", collection_id=self.name, document_id="new")
 
@@ -247,8 +249,10 @@ class RequestTest(SuiteTest):
              {"filter_fields": [{"name": "A b", "kind": "FILTER_FIELD_KIND_TAG"}]}),
             ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "collection.filter_fields.kind",
              {"filter_fields": [{"name": "a"}]}),
-            ("INVALID_ARGUMENT", "INVALID_ARGUMENT", None, {"chunking": {"max_tokens": -5}}),
-            ("INVALID_ARGUMENT", "INVALID_ARGUMENT", None, {"chunking": {"max_tokens": 100, "overlap_tokens": 90}}),
+            ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "collection.chunking.max_tokens",
+             {"chunking": {"max_tokens": -5}}),
+            ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "collection.chunking.overlap_tokens",
+             {"chunking": {"max_tokens": 100, "overlap_tokens": 90}}),
             ("UNIMPLEMENTED", "UNIMPLEMENTED", "collection.default_mode", {"default_mode": "SEARCH_MODE_HYBRID"}),
         ):
             self.refuse(
@@ -263,11 +267,11 @@ class RequestTest(SuiteTest):
             ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "query", {}),
             ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "text", {"text": ""}),
             ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "text", {"text": "x" * 8193}),
-            ("INVALID_ARGUMENT", "DIMENSION_MISMATCH", None, {"vector": {"values": [0.5] * 383}}),
-            ("INVALID_ARGUMENT", "DIMENSION_MISMATCH", None, {"vector": {"values": [0.5] * 385}}),
-            ("INVALID_ARGUMENT", "VECTOR_INVALID", None, {"vector": {"values": [math.nan] + [0.5] * 383}}),
-            ("INVALID_ARGUMENT", "VECTOR_INVALID", None, {"vector": {"values": [0.5] * 383 + [math.inf]}}),
-            ("INVALID_ARGUMENT", "VECTOR_INVALID", None, {"vector": {"values": [0.0] * 384}}),
+            ("INVALID_ARGUMENT", "DIMENSION_MISMATCH", "vector.values", {"vector": {"values": [0.5] * 383}}),
+            ("INVALID_ARGUMENT", "DIMENSION_MISMATCH", "vector.values", {"vector": {"values": [0.5] * 385}}),
+            ("INVALID_ARGUMENT", "VECTOR_INVALID", "vector.values", {"vector": {"values": [math.nan] + [0.5] * 383}}),
+            ("INVALID_ARGUMENT", "VECTOR_INVALID", "vector.values", {"vector": {"values": [0.5] * 383 + [math.inf]}}),
+            ("INVALID_ARGUMENT", "VECTOR_INVALID", "vector.values", {"vector": {"values": [0.0] * 384}}),
             ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "top_k", {"text": "x", "top_k": -1}),
             ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "top_k", {"text": "x", "top_k": 1001}),
             ("INVALID_ARGUMENT", "INVALID_ARGUMENT", "min_score", {"text": "x", "min_score": math.nan}),

@@ -186,12 +186,12 @@ chunking_gets_its_defaults_and_its_bounds(void **state)
     assert_int_equal(overlap, 32);
     max = 257;
     assert_int_equal(weir_model_chunking(&model, &max, &overlap, &error), WEIR_INVALID_ARGUMENT);
-    assert_string_equal(error.field, "chunking.max_tokens");
+    assert_string_equal(error.field, "collection.chunking.max_tokens");
     max = 15;
     assert_int_equal(weir_model_chunking(&model, &max, &overlap, &error), WEIR_INVALID_ARGUMENT);
     max = 64;
     assert_int_equal(weir_model_chunking(&model, &max, &overlap, &error), WEIR_INVALID_ARGUMENT);
-    assert_string_equal(error.field, "chunking.overlap_tokens");
+    assert_string_equal(error.field, "collection.chunking.overlap_tokens");
     overlap = 31;
     assert_int_equal(weir_model_chunking(&model, &max, &overlap, &error), WEIR_OK);
 }
