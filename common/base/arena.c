@@ -157,11 +157,14 @@ char *
 weir_arena_printf(weir_arena *arena, const char *format, ...)
 {
     va_list arguments;
+    char brief[256];
 
     va_start(arguments, format);
-    const int length = vsnprintf(NULL, 0, format, arguments);
+    const int length = vsnprintf(brief, sizeof brief, format, arguments);
     va_end(arguments);
     weir_assert(length >= 0);
+    if ((size_t)length < sizeof brief)
+        return weir_arena_strndup(arena, brief, (size_t)length);
 
     char *const text = weir_arena_alloc(arena, (size_t)length + 1);
     if (text == NULL)

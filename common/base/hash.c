@@ -14,7 +14,14 @@
 #include "common/base/assert.h"
 
 static EVP_MD *sha256_method;
+static pthread_key_t sha256_contexts; /* each thread's own */
 static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
+
+static void
+free_context(void *context)
+{
+    EVP_MD_CTX_free(context);
+}
 
 /* Fetched once and kept: a look-up by name in libcrypto costs more than hashing a short key. */
 static void
@@ -22,6 +29,23 @@ fetch_sha256(void)
 {
     sha256_method = EVP_MD_fetch(NULL, "SHA256", NULL);
     weir_assert(sha256_method != NULL);
+    const int code = pthread_key_create(&sha256_contexts, free_context);
+    weir_assert(code == 0);
+}
+
+/* Kept too: to make one costs as much again. */
+static EVP_MD_CTX *
+context_of_thread(void)
+{
+    EVP_MD_CTX *context = pthread_getspecific(sha256_contexts);
+
+    if (context != NULL)
+        return context;
+    context = EVP_MD_CTX_new();
+    weir_assert(context != NULL);
+    const int code = pthread_setspecific(sha256_contexts, context);
+    weir_assert(code == 0);
+    return context;
 }
 
 weir_sha256_sum
@@ -31,8 +55,11 @@ weir_sha256(weir_bytes input)
     unsigned size = 0;
 
     pthread_once(&sha256_once, fetch_sha256);
-    const int done = EVP_Digest(input.data, input.size, sum.bytes, &size, sha256_method, NULL);
-    weir_assert(done == 1);
+    EVP_MD_CTX *const context = context_of_thread();
+    const bool done = EVP_DigestInit_ex2(context, sha256_method, NULL) == 1 &&
+        EVP_DigestUpdate(context, input.data, input.size) == 1 &&
+        EVP_DigestFinal_ex(context, sum.bytes, &size) == 1;
+    weir_assert(done);
     weir_assert(size == sizeof sum.bytes);
     return sum;
 }

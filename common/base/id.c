@@ -101,6 +101,20 @@ weir_utf8_length(const uint8_t *at, size_t left)
     return length;
 }
 
+enum { BLOCK_BYTES = 128 };
+
+/* ASCII without NUL.  Without a way out of the loop the compiler makes vector instructions of it.
+ */
+static bool
+is_ascii_block(const uint8_t *at)
+{
+    uint8_t bad = 0;
+
+    for (size_t index = 0; index < BLOCK_BYTES; index++)
+        bad = (uint8_t)(bad | ((int8_t)at[index] <= 0));
+    return bad == 0;
+}
+
 /* How many leading bytes, in steps of eight, are ASCII without NUL. */
 static size_t
 ascii_prefix(weir_bytes input, size_t from)
@@ -126,6 +140,8 @@ weir_utf8_valid(weir_bytes input)
 {
     size_t at = 0;
 
+    while (input.size - at >= BLOCK_BYTES && is_ascii_block(input.data + at))
+        at += BLOCK_BYTES;
     while (at < input.size) {
         if (input.data[at] < 0x80)
             at += ascii_prefix(input, at);

@@ -380,6 +380,34 @@ refuse(const weir_shell *shell, weir_error *reterr)
     return code;
 }
 
+static weir_code
+submit(weir_shell *shell, const shell_event *event, weir_error *reterr)
+{
+    pthread_mutex_lock(&shell->lock);
+    const weir_code code = refuse(shell, reterr);
+    if (code == WEIR_OK)
+        push_request(shell, event);
+    pthread_mutex_unlock(&shell->lock);
+    if (code == WEIR_OK)
+        pthread_cond_signal(&shell->wake);
+    return code;
+}
+
+weir_code
+weir_shell_submit_sized(weir_shell *shell, uint32_t kind, const char *tenant,
+    const char *request_id, const ProtobufCMessage *message, size_t bytes, weir_shell_reply *reply,
+    void *call, weir_error *reterr)
+{
+    const shell_event event = { .kind = EVENT_REQUEST,
+        .bytes = bytes,
+        .request = { .kind = kind, .tenant = tenant, .message = message, .request_id = request_id },
+        .call = call,
+        .reply = reply };
+
+    weir_assert(reply != NULL);
+    return submit(shell, &event, reterr);
+}
+
 weir_code
 weir_shell_submit(weir_shell *shell, uint32_t kind, const char *tenant, const char *request_id,
     const ProtobufCMessage *message, weir_shell_reply *reply, void *call, weir_error *reterr)
@@ -394,15 +422,9 @@ weir_shell_submit(weir_shell *shell, uint32_t kind, const char *tenant, const ch
 
     if (copy != NULL)
         event.request.message = copy;
-    pthread_mutex_lock(&shell->lock);
     if (code == WEIR_OK)
-        code = refuse(shell, reterr);
-    if (code == WEIR_OK)
-        push_request(shell, &event);
-    pthread_mutex_unlock(&shell->lock);
-    if (code == WEIR_OK)
-        pthread_cond_signal(&shell->wake);
-    else
+        code = submit(shell, &event, reterr);
+    if (code != WEIR_OK)
         weir_arena_destroy(&event.arena);
     return code;
 }

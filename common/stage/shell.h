@@ -47,6 +47,11 @@ weir_code weir_shell_start(const weir_shell_options *options, weir_shell **ret_s
 weir_code weir_shell_submit(weir_shell *shell, uint32_t kind, const char *tenant,
     const char *request_id, const ProtobufCMessage *message, weir_shell_reply *reply, void *call,
     weir_error *reterr) WEIR_MUST_CHECK;
+/* The same for who has a reply and knows what the message takes of the inbox: to measure it is as
+ * much work as to pack it. */
+weir_code weir_shell_submit_sized(weir_shell *shell, uint32_t kind, const char *tenant,
+    const char *request_id, const ProtobufCMessage *message, size_t bytes, weir_shell_reply *reply,
+    void *call, weir_error *reterr) WEIR_MUST_CHECK;
 /* Called by a reply: `run` is called once, when all answers of the round have been given, so that
  * what they have in common is done once.  Their messages live until it returns. */
 typedef struct weir_shell_later weir_shell_later;

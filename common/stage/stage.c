@@ -240,6 +240,18 @@ weir_stage_is_full(const weir_stage *stage)
         weir_batch_bytes(stage->batch) >= WEIR_ROUND_BYTES_MAX;
 }
 
+/* No less than it takes packed; to measure that would cost as much as to pack it. */
+static size_t
+event_bytes(const Weir__Internal__V1__LifecycleEvent *event)
+{
+    enum { NUMBERS_BYTES_MAX = 256 };
+
+    if (event->failure != NULL || event->message[0] != 0)
+        return protobuf_c_message_get_packed_size(&event->base);
+    return NUMBERS_BYTES_MAX + strlen(event->tenant) + strlen(event->document_id) +
+        strlen(event->collection_id) + event->content_sha256.len;
+}
+
 /* How many events from `at` on go into one row: at most 1,000, and failures with long messages must
  * fit it too. */
 static size_t
@@ -250,7 +262,7 @@ count_for_row(const weir_stage *stage, size_t at)
     size_t count = 0;
 
     while (at + count < stage->lifecycle_count && count < EVENTS_MAX && bytes < BYTES_MAX)
-        bytes += protobuf_c_message_get_packed_size(&stage->lifecycle[at + count++]->base);
+        bytes += event_bytes(stage->lifecycle[at + count++]);
     return count;
 }
 

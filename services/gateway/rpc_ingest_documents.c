@@ -277,9 +277,9 @@ try_submit(ingest_stream *stream, stream_item *item)
         return false;
     item->state = ITEM_SUBMITTED;
     count_submitted(stream, 1);
-    const weir_code code =
-        weir_shell_submit(self->service->shell, GATEWAY_ACCEPT, gateway_tenant(stream->call),
-            weir_rpc_request_id(stream->call), &item->command.base, item_answered, item, &error);
+    const weir_code code = weir_shell_submit_sized(self->service->shell, GATEWAY_ACCEPT,
+        gateway_tenant(stream->call), weir_rpc_request_id(stream->call), &item->command.base,
+        weir_arena_used(item->arena), item_answered, item, &error);
     if (code == WEIR_OK)
         return true;
     count_submitted(stream, -1);

@@ -173,6 +173,16 @@ without_parameters(weir_arena *arena, const char *media_type)
     return weir_arena_strndup(arena, media_type, size);
 }
 
+static char *
+make_etag(weir_arena *arena, int64_t number, ProtobufCBinaryData settings_sha256)
+{
+    enum { DIGEST_BYTES = 8 };
+    const size_t size = settings_sha256.len < DIGEST_BYTES ? settings_sha256.len : DIGEST_BYTES;
+
+    return weir_arena_printf(arena, "%lld-%s", (long long)number,
+        hex_in(arena, weir_bytes_of(settings_sha256.data, size)));
+}
+
 Weir__V1__Document *
 gateway_view_document(weir_arena *arena, const collection_record *collection,
     const document_record *document, const revision_record *revision, const char *document_id,
@@ -207,9 +217,7 @@ gateway_view_document(weir_arena *arena, const collection_record *collection,
         .revision = number,
         .document_id = document_id };
     view->consistency_token = gateway_consistency_encode(arena, &write);
-    view->etag = weir_arena_printf(arena, "%lld-%.16s", (long long)number,
-        hex_in(arena,
-            weir_bytes_of(revision->settings_sha256.data, revision->settings_sha256.len)));
+    view->etag = make_etag(arena, number, revision->settings_sha256);
     return view;
 }
 
