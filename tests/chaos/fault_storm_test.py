@@ -6,8 +6,8 @@ The five services are those of the failpoint build (BUILD/failpoints, `make fail
 nobody's request.  Their tables of failpoints are armed with a chance, which outlives the kills; all else is as in
 storm_test.py.
 
-A document of which every attempt fails by chance is given up, and that is right: the storm prints how many such
-documents are to be expected, so that a run that misses its goal can be judged.
+A document of which every attempt fails by chance is given up, and that is right: once in a thousand runs one is, and
+its dead letter, of nothing but failures that were injected, tells it from one that must be READY.
 
 WEIR_SEED picks the run, WEIR_KILLS and WEIR_DOCUMENTS its size.
 """
