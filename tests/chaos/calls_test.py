@@ -211,6 +211,13 @@ class Round(Worker):
             if (harness.state_name(seen), len(hits)) != wanted or (end == "READY") != bool(hits):
                 raise AssertionError(f"{document} was {end}, {len(hits)} chunks are found, and now: {seen}")
 
+    def sweep(self, name):
+        """Rounds must not have more to read, search and count than the one before."""
+        for index, (_, end) in enumerate(ROUND):
+            if end != "DELETED":
+                document = f"{name}-{index}"
+                self.sure(self.one.delete, document, request_id=f"{document}-sweep")
+
     def accept(self, step):
         """A revision more of one document: new documents would give each start more to read."""
         self.sure(self.one.ingest, "again", text_of("again", step, False), request_id=step)
@@ -287,7 +294,8 @@ class Group:
         self.passes += 1
         self.count = 0
         logged = len(self.suite.log_of(self.service))
-        getattr(self, self.phase)(nth, f"p{self.passes}")
+        name = f"p{self.passes}"
+        getattr(self, self.phase)(nth, name)
         self.suite.wait_serving([self.service], timeout=PASS_S)
         self.quiet()
         self.disarm()
@@ -297,6 +305,8 @@ class Group:
             self.suite.wait_serving([self.service], timeout=PASS_S)
         self.look_at_end(made, self.suite.log_of(self.service)[logged:])
         self.round.look_again("first")
+        if self.phase == "work":
+            self.round.sweep(name)
         self.longest = max(self.longest, (time.monotonic() - began, nth))
         return self.count if nth == NEVER else made
 
