@@ -120,6 +120,7 @@ void weir_stage_destroy(weir_stage **stage_p);
 void weir_stage_begin(weir_stage *stage, int64_t now_ms, uint64_t random);
 weir_code weir_stage_on_frame(weir_stage *stage, uint32_t link, weir_bytes frame,
     weir_error *reterr) WEIR_MUST_CHECK;
+/* The request and its message live until the round is released: the batch may point into them. */
 weir_code weir_stage_on_request(weir_stage *stage, const weir_request *request,
     weir_error *reterr) WEIR_MUST_CHECK;
 weir_code weir_stage_on_job(weir_stage *stage, weir_job *job, weir_error *reterr) WEIR_MUST_CHECK;

@@ -348,6 +348,7 @@ mem_batch_destroy(weir_batch *batch)
 static const weir_batch_ops batch_ops = {
     .clear = mem_batch_clear,
     .put = mem_batch_put,
+    .put_lent = mem_batch_put,
     .remove = mem_batch_remove,
     .get = mem_batch_get,
     .iter = mem_batch_iter,

@@ -43,6 +43,7 @@ typedef struct weir_iter_ops {
 typedef struct weir_batch_ops {
     void (*clear)(weir_batch *batch);
     void (*put)(weir_batch *batch, weir_bytes key, weir_bytes value);
+    void (*put_lent)(weir_batch *batch, weir_bytes key, weir_bytes value); /* may copy it */
     void (*remove)(weir_batch *batch, weir_bytes key);
     weir_code (*get)(weir_batch *batch, weir_bytes key, weir_buffer *out, bool *ret_found,
         weir_error *reterr);

@@ -269,6 +269,12 @@ rocks_batch_put(weir_batch *batch, weir_bytes key, weir_bytes value)
 }
 
 static void
+rocks_batch_put_lent(weir_batch *batch, weir_bytes key, weir_bytes value)
+{
+    store_writes_put_lent(&batch_of(batch)->writes, key, value);
+}
+
+static void
 rocks_batch_remove(weir_batch *batch, weir_bytes key)
 {
     store_writes_remove(&batch_of(batch)->writes, key);
@@ -312,6 +318,7 @@ rocks_batch_destroy(weir_batch *batch)
 static const weir_batch_ops batch_ops = {
     .clear = rocks_batch_clear,
     .put = rocks_batch_put,
+    .put_lent = rocks_batch_put_lent,
     .remove = rocks_batch_remove,
     .get = rocks_batch_get,
     .iter = rocks_batch_iter,

@@ -224,6 +224,16 @@ weir_batch_put(weir_batch *batch, weir_bytes key, weir_bytes value)
 }
 
 void
+weir_batch_put_lent(weir_batch *batch, weir_bytes key, weir_bytes value)
+{
+    weir_assert(key.size > 0);
+    weir_assert(batch->open_iters == 0);
+    batch->ops->put_lent(batch, key, value);
+    batch->bytes += key.size + value.size;
+    batch->count++;
+}
+
+void
 weir_batch_delete(weir_batch *batch, weir_bytes key)
 {
     weir_assert(key.size > 0);

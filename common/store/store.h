@@ -97,6 +97,9 @@ weir_batch *weir_batch_create(weir_store *store);
 void weir_batch_destroy(weir_batch **batch_p);
 void weir_batch_clear(weir_batch *batch);
 void weir_batch_put(weir_batch *batch, weir_bytes key, weir_bytes value);
+/* The same for a large value whose bytes neither move nor change until the batch is cleared or
+ * destroyed: it need not be copied. */
+void weir_batch_put_lent(weir_batch *batch, weir_bytes key, weir_bytes value);
 void weir_batch_delete(weir_batch *batch, weir_bytes key);
 /* The batch's own writes first, then the committed state. */
 weir_code weir_batch_get(weir_batch *batch, weir_bytes key, weir_buffer *out, bool *ret_found,

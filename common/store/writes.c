@@ -50,7 +50,8 @@ store_writes_key(const store_writes *self, const store_write *write)
 weir_bytes
 store_writes_value(const store_writes *self, const store_write *write)
 {
-    return weir_bytes_of(self->bytes.data + write->value_at, write->value_size);
+    return weir_bytes_of(write->lent != NULL ? write->lent : self->bytes.data + write->value_at,
+        write->value_size);
 }
 
 /* ---- the hash table ---- */
@@ -131,12 +132,25 @@ store_writes_put(store_writes *self, weir_bytes key, weir_bytes value)
     store_write *const write = write_of(self, key);
 
     /* A counter is written often in one round, and fits where it stood. */
-    if (write->is_put && value.size <= write->value_size) {
+    if (write->is_put && write->lent == NULL && value.size <= write->value_size) {
         if (value.size > 0)
             memcpy(self->bytes.data + write->value_at, value.data, value.size);
     } else {
         write->value_at = keep(self, value);
+        write->lent = NULL;
     }
+    write->value_size = (uint32_t)value.size;
+    write->is_put = true;
+}
+
+void
+store_writes_put_lent(store_writes *self, weir_bytes key, weir_bytes value)
+{
+    weir_assert(value.size < UINT32_MAX);
+    store_write *const write = write_of(self, key);
+
+    write->lent = value.data;
+    write->value_at = self->bytes.size;
     write->value_size = (uint32_t)value.size;
     write->is_put = true;
 }

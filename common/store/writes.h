@@ -17,6 +17,7 @@
 typedef struct store_write { /* the last operation on one key */
     size_t key_at;           /* in the bytes */
     size_t value_at;
+    const uint8_t *lent; /* the value, when it is not in the bytes; else NULL */
     uint32_t key_size;
     uint32_t value_size;
     uint32_t hash;
@@ -38,6 +39,8 @@ void store_writes_fini(store_writes *self);
 /* Empty again.  Memory is kept up to a bound. */
 void store_writes_clear(store_writes *self);
 void store_writes_put(store_writes *self, weir_bytes key, weir_bytes value);
+/* The value is not copied: it stays where it is until the writes are cleared. */
+void store_writes_put_lent(store_writes *self, weir_bytes key, weir_bytes value);
 void store_writes_remove(store_writes *self, weir_bytes key);
 /* NULL: the key was not written. */
 const store_write *store_writes_find(const store_writes *self, weir_bytes key);

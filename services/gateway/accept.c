@@ -261,7 +261,8 @@ put_source(gateway_core *core, weir_stage *stage, const revision_id *id,
         ? weir_bytes_str(request->text)
         : weir_bytes_of(request->data.data, request->data.len);
 
-    weir_batch_put(weir_stage_batch(stage),
+    /* The request lives until its round is released. */
+    weir_batch_put_lent(weir_stage_batch(stage),
         gateway_key_source(&core->key, id->collection->record->collection_no, id->document_id,
             id->revision),
         body);

@@ -29,6 +29,7 @@ typedef struct side {
 } side;
 
 static side sides[2];
+static char lent[] = "what is lent is read, and never written"; /* longer than what is copied */
 
 static weir_bytes
 some_key(weir_rng *rng, char out[16])
@@ -48,10 +49,13 @@ write_some(weir_rng *rng, unsigned round)
         char value_text[24];
         const weir_bytes key = some_key(rng, key_text);
         const bool is_put = weir_rng_below(rng, 3) > 0;
+        const bool is_lent = weir_rng_below(rng, 3) == 0;
 
         (void)snprintf(value_text, sizeof value_text, "%u", (unsigned)weir_rng_below(rng, 1000));
         for (size_t index = 0; index < 2; index++) {
-            if (is_put)
+            if (is_put && is_lent)
+                weir_batch_put_lent(sides[index].batch, key, weir_bytes_str(lent));
+            else if (is_put)
                 weir_batch_put(sides[index].batch, key, weir_bytes_str(value_text));
             else
                 weir_batch_delete(sides[index].batch, key);

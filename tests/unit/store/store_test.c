@@ -125,6 +125,32 @@ the_last_write_to_a_key_wins(void **state)
 }
 
 static void
+what_is_lent_is_read_and_left_alone(void **state)
+{
+    char first[] = "lent", second[] = "lent too";
+
+    weir_batch_put_lent(at.batch, b("a"), b(first));
+    weir_batch_put_lent(at.batch, b("b"), b(first));
+    weir_batch_put_lent(at.batch, b("c"), b(first));
+    weir_batch_put(at.batch, b("d"), b("kept"));
+    weir_batch_put(at.batch, b("b"), b("2")); /* shorter: not into what was lent */
+    weir_batch_delete(at.batch, b("c"));
+    weir_batch_put_lent(at.batch, b("d"), b(second));
+    assert_string_equal(batch_text_at(at.batch, "a"), "lent");
+    assert_string_equal(listed(weir_batch_iter(at.batch, b("a"), b("l"))),
+        "a=lent b=2 d=lent too ");
+    commit();
+    assert_string_equal(first, "lent");
+    memset(first, '-', strlen(first)); /* the loan is over */
+    memset(second, '-', strlen(second));
+    assert_string_equal(all(), "a=lent b=2 d=lent too ");
+    weir_batch_put(at.batch, b("a"), b("again")); /* the slot has forgotten the loan */
+    weir_batch_put_lent(at.batch, b("e"), no_bound);
+    commit();
+    assert_string_equal(all(), "a=again b=2 d=lent too e= ");
+}
+
+static void
 a_batch_reads_its_own_writes_before_the_store(void **state)
 {
     put_letters("abc");
@@ -456,6 +482,7 @@ main(void)
         BOTH(an_empty_value_is_a_value),
         BOTH(get_replaces_what_the_buffer_held),
         BOTH(the_last_write_to_a_key_wins),
+        BOTH(what_is_lent_is_read_and_left_alone),
         BOTH(a_batch_reads_its_own_writes_before_the_store),
         BOTH(clear_forgets_the_batch),
         BOTH(commit_clears_the_batch),
