@@ -52,6 +52,7 @@ typedef struct weir_service_parts {
 typedef struct weir_service_spec {
     weir_service_id id;
     bool stores_text;                  /* large values of its store are worth compressing */
+    bool asks_for_absent;              /* its store is asked for many keys that are not there */
     const weir_service_api *tcp_apis;  /* beside health, reflection and StageService; may be NULL */
     const weir_service_api *unix_apis; /* likewise, on DATA/run/<service>.grpc; may be NULL */
     const weir_metric_family *metrics; /* the service's own; may be NULL */

@@ -114,6 +114,7 @@ begin_store(weir_service *service, weir_error *reterr)
         .schema_oldest = schemas.oldest,
         .cache_bytes = common->store_cache_bytes,
         .compresses_values = service->spec->stores_text,
+        .whole_filters = service->spec->asks_for_absent,
         .reserve_bytes = common->store_reserve_bytes,
         .ballast_bytes = common->store_ballast_bytes,
     };

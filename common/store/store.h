@@ -33,6 +33,8 @@ typedef struct weir_store_options {
     uint32_t schema_oldest; /* the oldest it opens; the stored one is then raised to schema */
     size_t cache_bytes;     /* block cache and write buffers together; 0: 64 MiB */
     bool compresses_values; /* large values are text that stays; not vectors, not rows */
+    bool whole_filters;     /* many keys are asked for that are not there; not for databases whose
+                               filters are many times the cache */
     uint64_t reserve_bytes; /* free space below which opening is refused; 0: no check */
     uint64_t ballast_bytes; /* size of the ballast file kept beside the database; 0: none */
 } weir_store_options;

@@ -302,6 +302,7 @@ too_large_hint(const char *method_path)
 static const weir_service_spec gateway_spec = {
     .id = WEIR_SERVICE_GATEWAY,
     .stores_text = true,
+    .asks_for_absent = true, /* each accept asks for its document, which is new most of the time */
     .tcp_apis = gateway_tcp_apis,
     .unix_apis = gateway_unix_apis,
     .metrics = gateway_metrics,

@@ -162,6 +162,7 @@ measure_store(const char *folder, const batch_run *run, weir_error *reterr)
         .service = "bench",
         .schema = 1,
         .compresses_values = true, /* as the gateway, whose bytes these are */
+        .whole_filters = true,
     };
     weir_store *store = NULL;
     weir_code code = weir_store_open(&options, &store, reterr);

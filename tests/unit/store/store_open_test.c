@@ -288,6 +288,59 @@ without_a_schema_record_it_is_corrupt(void **state)
     assert_non_null(strstr(error.message, "schema record"));
 }
 
+enum { FILTERED_PER_ROUND = 30000 };
+
+static void
+put_filtered(weir_store *store, uint32_t round)
+{
+    static const uint8_t value[100];
+    weir_batch *batch = weir_batch_create(store);
+
+    for (uint32_t number = 0; number < FILTERED_PER_ROUND; number++) {
+        uint8_t key[4];
+
+        weir_store_u32(key, round * FILTERED_PER_ROUND + number);
+        weir_batch_put(batch, weir_bytes_of(key, sizeof key), weir_bytes_of(value, sizeof value));
+    }
+    CHECK_OK(weir_store_commit(store, batch, true, &error));
+    weir_batch_destroy(&batch);
+}
+
+static bool
+has_filtered(weir_store *store, uint32_t number)
+{
+    uint8_t key[4];
+    weir_buffer value = { 0 };
+    bool is_there = false;
+
+    weir_store_u32(key, number);
+    CHECK_OK(weir_store_get(store, NULL, weir_bytes_of(key, sizeof key), &value, &is_there,
+        &error));
+    weir_buffer_fini(&value);
+    return is_there;
+}
+
+/* Tables of both kinds lie beside each other after an upgrade: the option may change at any start.
+ */
+static void
+tables_with_whole_filters_and_in_parts_are_read_by_either(void **state)
+{
+    weir_store_options options = default_options(path);
+
+    options.cache_bytes = 4 << 20; /* write buffers of a MiB: each round leaves tables */
+    for (uint32_t round = 0; round < 4; round++) {
+        weir_store *store = NULL;
+
+        options.whole_filters = round % 2 == 1;
+        CHECK_OK(weir_store_open(&options, &store, &error));
+        put_filtered(store, round);
+        for (uint32_t number = 0; number < 2 * 4 * FILTERED_PER_ROUND; number += 997)
+            assert_int_equal(has_filtered(store, number),
+                number < (round + 1) * FILTERED_PER_ROUND);
+        weir_store_close(&store);
+    }
+}
+
 /* In a process of its own: writes until a file may not grow.  Exit code 0: as the contract says. */
 static int
 write_until_refused(const char *folder)
@@ -427,6 +480,7 @@ main(int argc, char **argv)
         TEST(a_missing_file_is_corrupt),
         TEST(without_a_schema_record_it_is_corrupt),
         TEST(after_a_failed_write_no_other_is_let_through),
+        TEST(tables_with_whole_filters_and_in_parts_are_read_by_either),
         TEST(rocksdb_makes_its_checksums_with_the_processor),
         TEST(flushes_and_merges_yield_to_the_commits),
     };
