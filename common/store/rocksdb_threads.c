@@ -4,7 +4,7 @@
  * A flush computes for some fifty milliseconds and nobody waits for it, but with an equal share it
  * kept the thread that commits off the processor for a time slice whenever a sync had let it sleep:
  * accepts that took 1 ms took 10 until the flush was through.  Not the least share either: writers
- * stop when flushes fall behind.
+ * stop when flushes fall behind, and are slowed down when twenty tables wait for a merge.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -14,15 +14,13 @@
 
 #include "common/store/rocks.h"
 
-enum { FLUSH_NICE = 5, MERGE_NICE = 10, NICE_MAX = 19 };
+enum { OWN_NICE = 5, NICE_MAX = 19 };
 
 /* Of a thread by its name; 0: not one of RocksDB's. */
 static int
 nice_of(const char *name)
 {
-    if (strncmp(name, "rocksdb:high", 12) == 0)
-        return FLUSH_NICE;
-    return strncmp(name, "rocksdb:low", 11) == 0 ? MERGE_NICE : 0;
+    return strncmp(name, "rocksdb:", 8) == 0 ? OWN_NICE : 0;
 }
 
 static void

@@ -168,6 +168,7 @@ def raw_disk(report):
 
 def raw_documents():
     """Synced group commits of the same bytes through the store for the same time, and the CPU of one."""
+    os.sync()  # of the run before nothing is left to be written
     text = run(BUILD / "tests/store_bench", BUILD, SECONDS)
     found = re.search(r"([\d.]+)\s*records/s.*?([\d.]+) us of CPU", text)
     return float(found.group(1)), float(found.group(2))
@@ -176,6 +177,7 @@ def raw_documents():
 def accepts_over_streams(report):
     """Raw before and after, as the disk drifts; then the same while the other four work on what was accepted."""
     before, cpu = raw_documents()
+    os.sync()
     with Gateway() as gateway:
         stream = gateway.load("stream", "g", SECONDS, 8, 2048)[0]
         spent = cpu_seconds({"gateway": gateway.process.pid}) * 1e6 / stream["accepted"]
