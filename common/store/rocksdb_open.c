@@ -20,7 +20,7 @@ enum {
     CACHE_SHARD_BITS =
         2, /* some shards hold large entries beside each other, and few threads read */
     BLOB_FILE_BYTES = 64 << 20,
-    FLUSHES_MERGED = 8, /* small tables: each merge rewrites much of the first level */
+    FLUSHES_MERGED = 12, /* small tables: each merge rewrites much of the first level */
     BYTES_PER_SYNC = 1 << 20,
     FILTER_BITS_PER_KEY = 10,
     FILTER_PART_BYTES = 4 << 10,
@@ -113,6 +113,8 @@ set_sizes(rocksdb_options_t *options, size_t write_buffer_bytes)
     rocksdb_options_set_max_bytes_for_level_base(options, write_buffer_bytes);
     rocksdb_options_set_target_file_size_base(options, write_buffer_bytes / 2);
     rocksdb_options_set_level0_file_num_compaction_trigger(options, FLUSHES_MERGED);
+    rocksdb_options_set_level0_slowdown_writes_trigger(options, 3 * FLUSHES_MERGED);
+    rocksdb_options_set_level0_stop_writes_trigger(options, 4 * FLUSHES_MERGED);
     /* Most look-ups are for keys that are not there. */
     rocksdb_options_set_memtable_prefix_bloom_size_ratio(options, MEMTABLE_FILTER_SHARE);
     rocksdb_options_set_memtable_whole_key_filtering(options, 1);
