@@ -80,11 +80,11 @@ late(int signal_number)
     _exit(SERVICE_EXIT_LATE);
 }
 
-/* A record that a start cannot read is out of the way at the next one; there may be several. */
 /* The allocator reads it before anything runs: few heaps, and a thread that gives back what was not
  * used for some seconds (of the embedder the parsed graph's memory). */
 __attribute__((visibility("default"))) const char *malloc_conf = "narenas:4,background_thread:true";
 
+/* A record that a start cannot read is out of the way at the next one; there may be several. */
 static weir_code
 start(weir_service *service, weir_error *reterr)
 {

@@ -213,34 +213,34 @@ weir_batch_clear(weir_batch *batch)
     batch->count = 0;
 }
 
-void
-weir_batch_put(weir_batch *batch, weir_bytes key, weir_bytes value)
+static void
+count_write(weir_batch *batch, weir_bytes key, size_t value_size)
 {
     weir_assert(key.size > 0);
     weir_assert(batch->open_iters == 0);
-    batch->ops->put(batch, key, value);
-    batch->bytes += key.size + value.size;
+    batch->bytes += key.size + value_size;
     batch->count++;
+}
+
+void
+weir_batch_put(weir_batch *batch, weir_bytes key, weir_bytes value)
+{
+    count_write(batch, key, value.size);
+    batch->ops->put(batch, key, value);
 }
 
 void
 weir_batch_put_lent(weir_batch *batch, weir_bytes key, weir_bytes value)
 {
-    weir_assert(key.size > 0);
-    weir_assert(batch->open_iters == 0);
+    count_write(batch, key, value.size);
     batch->ops->put_lent(batch, key, value);
-    batch->bytes += key.size + value.size;
-    batch->count++;
 }
 
 void
 weir_batch_delete(weir_batch *batch, weir_bytes key)
 {
-    weir_assert(key.size > 0);
-    weir_assert(batch->open_iters == 0);
+    count_write(batch, key, 0);
     batch->ops->remove(batch, key);
-    batch->bytes += key.size;
-    batch->count++;
 }
 
 weir_code
